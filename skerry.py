@@ -28,11 +28,17 @@ FLIGHT, DESK, GROUND = "On the drone", "At the desk", "On the ground"
 VERBS = {
     "demo": Verb("export.demo", "demo", "demo", "All of it on this machine, in minutes.", "Start here"),
     "run": Verb("edge.cli", "run", "drone", "Watch the camera and report: the onboard daemon.", FLIGHT),
-    "calibrate": Verb("edge.cli", "calibrate", "drone", "Set the alarm threshold from normal footage.", FLIGHT),
+    "calibrate": Verb(
+        "edge.cli", "calibrate", "drone", "Set the alarm threshold from normal footage.", FLIGHT
+    ),
     "inspect": Verb("edge.cli", "inspect", "drone", "Verify a bundle and say what it is.", FLIGHT),
     "bench": Verb("edge.cli", "bench", "drone", "Time the daemon's own chain, stage by stage.", FLIGHT),
-    "schema": Verb("edge.schema_cli", "schema", "", "Print the JSON Schema and AsyncAPI of the wire.", FLIGHT),
-    "simulate": Verb("train.simulate_cli", "simulate", "drone", "Render patrol flights with known truth.", DESK),
+    "schema": Verb(
+        "edge.schema_cli", "schema", "", "Print the JSON Schema and AsyncAPI of the wire.", FLIGHT
+    ),
+    "simulate": Verb(
+        "train.simulate_cli", "simulate", "drone", "Render patrol flights with known truth.", DESK
+    ),
     "train": Verb("train.cli", "app", "train", "Learn from normal flights what belongs there.", DESK),
     "export": Verb("export.cli", "export", "export", "Turn a checkpoint into a bundle that flies.", DESK),
     "watch": Verb("ground.cli", "watch", "", "Show alerts in a terminal as they arrive.", GROUND),

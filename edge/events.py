@@ -265,7 +265,9 @@ def _parse_picture(topics: Topics, event: str, kind: str, payload: bytes) -> Pic
         raise WireError("the topic's event id is not a UUID") from None
     if str(identity) != event:
         raise WireError("the topic's event id is not in canonical form")
-    return PictureMessage(topics.site, topics.drone, identity, "snapshot" if kind == "snapshot" else "heatmap", payload)
+    return PictureMessage(
+        topics.site, topics.drone, identity, "snapshot" if kind == "snapshot" else "heatmap", payload
+    )
 
 
 def uuid7(now_ns: int | None = None) -> UUID:

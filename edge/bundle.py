@@ -1,0 +1,217 @@
+"""A bundle: everything a drone needs to fly one model, in a folder that proves itself.
+
+    manifest.json               what it is, and the sha256 of every other file
+    model.fp32.onnx             and further variants
+    calibration-XXXXXXXX.npz    error statistics of normal footage
+
+The manifest is the commit point: a new calibration is written under a new name before the manifest that
+names it replaces the old one, so a power cut leaves the old bundle or the new one, never a mixture.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, ValidationError
+
+from edge.errors import BundleError
+from edge.preprocess import InputSpec
+
+FORMAT = 1
+MANIFEST = "manifest.json"
+_MAX_MANIFEST_BYTES = 4_000_000
+
+Sha256 = Annotated[str, Field(pattern="^[0-9a-f]{64}$")]
+FileName = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,99}$")]  # never a path
+Finite = Annotated[float, Field(allow_inf_nan=False)]
+Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+Kind = Literal["reconstruction", "prediction", "clip", "frame"]
+
+
+class _Part(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class Scoring(_Part):
+    """How an error map becomes one number.
+
+    `window`: side, in map pixels, of the mean taken around each pixel before anything else.
+    `rule`: `peak` is the largest calibrated heat, `mean` the mean squared error of the whole picture.
+    `persistence`: frames in a row that must agree; the alarm looks at the smallest of them.
+    """
+
+    error: Literal["squared"] = "squared"
+    window: Annotated[int, Field(ge=1, le=63)] = 9
+    rule: Literal["peak", "mean"] = "peak"
+    persistence: Annotated[int, Field(ge=1, le=30)] = 2
+
+
+class Calibration(_Part):
+    """The alarm threshold and how it was found; scores are in the unit of the scoring rule."""
+
+    threshold: Finite
+    release: Finite  # an incident ends below this
+    median: Finite
+    box_level: Finite  # heat from which a pixel belongs to a box
+    false_alarms_per_hour: Positive
+    method: Literal["conformal", "gumbel"]
+    smallest_rate: Positive  # false alarms per hour that this much footage supports without a tail model
+    block_s: Positive
+    block_maxima: Annotated[tuple[Finite, ...], Field(min_length=1)]
+    footage_s: Positive
+    frames: Annotated[int, Field(ge=1)]
+    fps: Positive
+    variant: str
+    statistics: FileName
+    created: AwareDatetime
+
+
+class Parity(_Part):
+    """A variant against PyTorch, on held-out normal and disturbed frames. Drifts are relative."""
+
+    frames: int
+    max_drift: Finite
+    mean_drift: Finite
+    rank_correlation: Finite
+    alarms_gained: int
+    alarms_lost: int
+    within_tolerance: bool
+
+
+class Manifest(_Part):
+    format: Literal[1] = 1
+    name: Annotated[str, Field(min_length=1, max_length=100)]
+    kind: Kind
+    created: AwareDatetime
+    input: InputSpec
+    scoring: Scoring
+    calibration: Calibration | None = None
+    provenance: dict[str, Any] = Field(default_factory=dict)
+    parity: dict[str, Parity] = Field(default_factory=dict)
+    variants: Annotated[dict[str, FileName], Field(min_length=1)]  # fp32, int8-cpu, ... -> file
+    files: dict[FileName, Sha256]
+
+
+@dataclass(frozen=True, slots=True)
+class ModelBundle:
+    folder: Path
+    manifest: Manifest
+    digest: str  # sha256 of manifest.json, and so of everything
+
+    def read(self, name: str) -> bytes:
+        """A file's bytes, verified now: what is checked is what is used. Raises BundleError."""
+        data = _read(self.folder / name, self.folder)
+        if hashlib.sha256(data).hexdigest() != self.manifest.files.get(name):
+            raise BundleError(
+                f"{self.folder / name} was changed after the bundle was made; copy the bundle again"
+            )
+        return data
+
+    def model(self, variant: str) -> bytes:
+        if variant not in self.manifest.variants:
+            offered = ", ".join(sorted(self.manifest.variants))
+            raise BundleError(f"bundle {self.folder} has no variant {variant!r}; it has {offered}")
+        return self.read(self.manifest.variants[variant])
+
+    def calibration(self) -> Calibration:
+        if self.manifest.calibration is None:
+            raise BundleError(
+                f"bundle {self.folder} has no threshold yet; run `skerry calibrate {self.folder} --normal FOOTAGE`"
+            )
+        return self.manifest.calibration
+
+
+def load_bundle(folder: Path) -> ModelBundle:
+    """Open a bundle and verify every file's digest. Raises BundleError, one sentence."""
+    if not folder.is_dir():
+        raise BundleError(f"{folder} is not a bundle folder; `skerry export CKPT --out {folder}` makes one")
+    raw = _read(folder / MANIFEST, folder)
+    bundle = ModelBundle(folder, _parse(raw, folder), hashlib.sha256(raw).hexdigest())
+    for name in bundle.manifest.files:
+        bundle.read(name)
+    return bundle
+
+
+def _read(path: Path, folder: Path) -> bytes:
+    try:
+        if path.name == MANIFEST and path.stat().st_size > _MAX_MANIFEST_BYTES:
+            raise BundleError(f"{path} is far too large to be a manifest; export the bundle again")
+        return path.read_bytes()
+    except OSError as error:
+        reason = (
+            "is missing" if isinstance(error, FileNotFoundError) else f"cannot be read ({error.strerror})"
+        )
+        raise BundleError(f"bundle {folder}: {path.name} {reason}; copy the bundle again") from None
+
+
+def _parse(raw: bytes, folder: Path) -> Manifest:
+    try:
+        content = json.loads(raw)
+    except (ValueError, RecursionError):
+        raise BundleError(f"bundle {folder}: {MANIFEST} is not JSON; copy the bundle again") from None
+    found = content.get("format") if isinstance(content, dict) else None
+    if found != FORMAT or isinstance(found, bool):
+        raise BundleError(
+            f"bundle {folder} has format {found!r}, this software reads {FORMAT}; export it again with this version"
+        )
+    try:
+        manifest = Manifest.model_validate_json(raw)
+    except ValidationError as error:
+        first = error.errors(include_url=False, include_input=False)[0]
+        where = ".".join(str(part) for part in first["loc"])
+        raise BundleError(
+            f"bundle {folder}: manifest field {where}: {first['msg']}; export it again"
+        ) from None
+    _check_names(manifest, folder)
+    return manifest
+
+
+def _check_names(manifest: Manifest, folder: Path) -> None:
+    named = set(manifest.variants.values())
+    if manifest.calibration:
+        named.add(manifest.calibration.statistics)
+    unlisted = sorted(named - set(manifest.files))
+    if unlisted:
+        raise BundleError(f"bundle {folder}: no digest for {', '.join(unlisted)}; export it again")
+
+
+def write_bundle(folder: Path, manifest: Manifest, files: dict[str, bytes]) -> ModelBundle:
+    """Write a new bundle, or files and a manifest into an old one; files that nothing names any more go.
+
+    `manifest.files` is completed with the digests of `files`.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    for name, data in files.items():
+        _write_durably(folder / name, data)
+    digests = {**manifest.files, **{name: hashlib.sha256(data).hexdigest() for name, data in files.items()}}
+    named = set(manifest.variants.values()) | (
+        {manifest.calibration.statistics} if manifest.calibration else set()
+    )
+    stale = set(digests) - named
+    complete = manifest.model_copy(update={"files": {n: d for n, d in sorted(digests.items()) if n in named}})
+    _write_durably(folder / MANIFEST, complete.model_dump_json(indent=2).encode() + b"\n")
+    for name in stale:
+        (folder / name).unlink(missing_ok=True)
+    return load_bundle(folder)
+
+
+def _write_durably(path: Path, data: bytes) -> None:
+    temporary = path.with_name(f".{path.name}.tmp")
+    try:
+        with temporary.open("wb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        temporary.replace(path)
+        descriptor = os.open(path.parent, os.O_RDONLY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
+    except OSError as error:
+        raise BundleError(f"{path} cannot be written: {error.strerror}") from None
