@@ -248,10 +248,15 @@ def parse(topic: str, payload: bytes) -> Message:
     except ValidationError as error:
         first = error.errors(include_url=False, include_input=False)[0]
         where = ".".join(str(part) for part in first["loc"]) or "body"
-        raise WireError(f"{match['plain']}: {where}: {first['msg']}") from None
+        raise WireError(_plain(f"{match['plain']}: {where}: {first['msg']}")) from None
     if (message.site, message.drone) != (topics.site, topics.drone):
         raise WireError("the body names another drone than the topic")
     return message
+
+
+def _plain(text: str) -> str:
+    """One short line safe on a terminal: pydantic's sentences quote keys and characters of the body."""
+    return "".join(character if character.isprintable() else "?" for character in text[:200])
 
 
 def _parse_picture(topics: Topics, event: str, kind: str, payload: bytes) -> PictureMessage:
@@ -283,7 +288,9 @@ def uuid7(now_ns: int | None = None) -> UUID:
 
 def mark_historical(payload: bytes) -> bytes:
     """The same event, marked as sent late."""
-    return json.dumps({**json.loads(payload), "historical": True}, separators=(",", ":")).encode()
+    late = {**json.loads(payload), "historical": True}
+    # Not as \u escapes: they could lift a message over MAX_JSON_BYTES.
+    return json.dumps(late, separators=(",", ":"), ensure_ascii=False).encode()
 
 
 def utc_text(moment: datetime) -> str:
