@@ -14,9 +14,10 @@ _DESK = re.compile(r"^\s*(?:import|from) (?:torch|onnx|train|export)\b", re.MULT
 _HAS_TORCH = find_spec("torch") is not None
 _HERE = Path(__file__).parent
 
-# Where PyTorch is absent only what flies is tested: a file that imports anything of the desk is not collected.
-_LEFT_OUT = [] if _HAS_TORCH else [path.name for path in _HERE.glob("test_*.py") if _DESK.search(path.read_text())]
-collect_ignore = _LEFT_OUT
+_OF_THE_DESK = [path.name for path in _HERE.glob("test_*.py") if _DESK.search(path.read_text())]
+
+# Where PyTorch is absent only what flies is tested: a file that imports anything of the desk is left out.
+collect_ignore = [] if _HAS_TORCH else _OF_THE_DESK
 
 
 def footage() -> Path | None:
@@ -51,8 +52,8 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
-    if _LEFT_OUT:
-        terminalreporter.line(f"no PyTorch here: {len(_LEFT_OUT)} files of train and export left out")
+    if collect_ignore:
+        terminalreporter.line(f"no PyTorch here: {len(collect_ignore)} files of train and export left out")
 
 
 @pytest.fixture
