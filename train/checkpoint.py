@@ -1,0 +1,204 @@
+"""A training's whole state in one file: what to build, what it was fed, and how to go on.
+
+Written atomically, read with `weights_only=True`: a checkpoint can carry no code.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import pickle
+import platform
+import zipfile
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal, TypeAlias
+
+import numpy as np
+import torch
+from pydantic import BaseModel, ConfigDict, ValidationError
+from torch import Tensor
+
+from edge.errors import UsageError
+from edge.preprocess import InputSpec
+from train.cae import CAE, CaeConfig
+from train.footage import Splits
+from train.recipes import Recipe
+
+FORMAT: Literal[1] = 1
+
+Weights: TypeAlias = Mapping[str, Tensor]
+
+
+class CheckpointError(UsageError):
+    """A checkpoint that cannot be used; the text says why in one sentence."""
+
+
+class Epoch(BaseModel):
+    """Mean squared errors of one pass over the training frames."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    epoch: int  # from 1
+    train: float
+    validation: float
+    seconds: float
+
+
+class Record(BaseModel):
+    """All of a checkpoint that is not tensors."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    format: Literal[1] = FORMAT
+    kind: Literal["cae"] = "cae"
+    recipe: Recipe
+    input: InputSpec
+    splits: Splits
+    history: tuple[Epoch, ...]
+    best_epoch: int | None = None  # set when validation chooses the weights
+    versions: dict[str, str]
+    weights_sha256: str = ""  # of the chosen weights; filled in by `save_checkpoint`
+
+
+@dataclass(frozen=True, eq=False)
+class Checkpoint:
+    """`weights` are those of the last epoch, `best` those chosen on validation where early stop was asked
+    for; `optimiser` and `generator` are what going on needs."""
+
+    record: Record
+    weights: Weights
+    best: Weights | None
+    optimiser: Mapping[str, Any]
+    generator: Tensor
+
+    @property
+    def kind(self) -> str:
+        return self.record.kind
+
+    @property
+    def recipe(self) -> Recipe:
+        return self.record.recipe
+
+    @property
+    def model(self) -> CaeConfig:
+        return self.record.recipe.model
+
+    @property
+    def input(self) -> InputSpec:
+        return self.record.input
+
+    @property
+    def splits(self) -> Splits:
+        return self.record.splits
+
+    @property
+    def history(self) -> tuple[Epoch, ...]:
+        return self.record.history
+
+    @property
+    def state_dict(self) -> Weights:
+        """The weights to use."""
+        return self.weights if self.best is None else self.best
+
+    def build(self) -> CAE:
+        """The trained network on the CPU, in evaluation mode."""
+        network = CAE(self.model)
+        network.load_state_dict(self.state_dict)
+        return network.eval()
+
+
+def versions() -> dict[str, str]:
+    return {"python": platform.python_version(), "torch": torch.__version__, "numpy": np.__version__}
+
+
+def save_checkpoint(path: Path, checkpoint: Checkpoint) -> None:
+    """Whole or not at all: the old file stays until the new one is on disk. Raises CheckpointError."""
+    record = checkpoint.record.model_copy(update={"weights_sha256": _digest(checkpoint.state_dict)})
+    content = {
+        "format": FORMAT,
+        "record": record.model_dump_json(),
+        "weights": dict(checkpoint.weights),
+        "best": None if checkpoint.best is None else dict(checkpoint.best),
+        "optimiser": dict(checkpoint.optimiser),
+        "generator": checkpoint.generator,
+    }
+    partial = path.with_name(f".{path.name}.partial")
+    try:
+        with partial.open("wb") as file:
+            torch.save(content, file)
+            file.flush()
+            os.fsync(file.fileno())
+        partial.replace(path)
+    except (OSError, RuntimeError) as error:  # torch wraps a full disk into a RuntimeError
+        reason = getattr(error, "strerror", None) or str(error).splitlines()[0]
+        raise CheckpointError(f"the checkpoint {path} cannot be written: {reason}") from None
+    finally:
+        partial.unlink(missing_ok=True)
+
+
+def load_checkpoint(path: Path) -> Checkpoint:
+    """Read and verify. Raises CheckpointError for anything that is not a whole, finite checkpoint."""
+    content = _read(path)
+    if content.get("format") != FORMAT:
+        raise CheckpointError(
+            f"{path} has checkpoint format {content.get('format')!r}, this version reads {FORMAT}; "
+            "train it again or use the version of skerry that wrote it"
+        )
+    try:
+        checkpoint = Checkpoint(
+            record=Record.model_validate_json(content["record"]),
+            weights=content["weights"],
+            best=content["best"],
+            optimiser=content["optimiser"],
+            generator=content["generator"],
+        )
+        _verify(path, checkpoint)
+    except (KeyError, TypeError, AttributeError) as error:
+        raise CheckpointError(f"{path} lacks a part of a checkpoint ({error}); train it again") from None
+    except ValidationError as error:
+        first = error.errors(include_url=False, include_input=False)[0]
+        where = ".".join(str(part) for part in first["loc"])
+        raise CheckpointError(f"{path} is not a usable checkpoint: {where}: {first['msg']}") from None
+    return checkpoint
+
+
+def _read(path: Path) -> dict[str, Any]:
+    """Whatever dictionary of tensors and plain values the file holds."""
+    try:
+        if not zipfile.is_zipfile(path):
+            raise CheckpointError(f"{path} is not a checkpoint, or it is cut short")
+        content = torch.load(path, map_location="cpu", weights_only=True)
+    except OSError as error:
+        raise CheckpointError(f"the checkpoint {path} cannot be read: {error.strerror or error}") from None
+    except pickle.UnpicklingError:
+        raise CheckpointError(
+            f"{path} holds code or objects that a checkpoint never holds; do not use it"
+        ) from None
+    except (RuntimeError, EOFError, ValueError, KeyError, TypeError, AttributeError, IndexError):
+        raise CheckpointError(f"{path} is not a checkpoint, or it is damaged") from None
+    if not isinstance(content, dict):
+        raise CheckpointError(f"{path} is not a checkpoint of skerry")
+    return content
+
+
+def _verify(path: Path, checkpoint: Checkpoint) -> None:
+    for weights in filter(None, (checkpoint.weights, checkpoint.best)):
+        for name, tensor in weights.items():
+            if not bool(torch.isfinite(tensor).all()):
+                raise CheckpointError(f"{path} has NaN or infinite weights in {name}; train it again")
+    if _digest(checkpoint.state_dict) != checkpoint.record.weights_sha256:
+        raise CheckpointError(f"the weights in {path} are not those that were saved; the file is damaged")
+    try:
+        checkpoint.build()
+    except RuntimeError:
+        raise CheckpointError(f"the weights in {path} do not fit its own model configuration") from None
+
+
+def _digest(weights: Weights) -> str:
+    digest = hashlib.sha256()
+    for name, tensor in weights.items():
+        digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}\n".encode())
+        digest.update(tensor.detach().cpu().contiguous().numpy().tobytes())
+    return digest.hexdigest()

@@ -1,0 +1,239 @@
+"""`skerry train`: footage of normal flights in, a checkpoint out."""
+
+from __future__ import annotations
+
+import math
+import os
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    SpinnerColumn,
+    TextColumn,
+    TimeRemainingColumn,
+)
+
+from edge.errors import UsageError
+from edge.preprocess import InputSpec
+from train.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
+from train.fit import finished, fit, pick_device
+from train.footage import GAP_S, Footage, Sampling, Splits, read_footage
+from train.recipes import RECIPES, Recipe, recipe
+
+SAVE_EVERY_S = 30.0  # what a crash may cost
+INTERRUPTED = 130  # the shell's code for Ctrl-C, so that `train && export` does not go on
+
+app = typer.Typer(no_args_is_help=True, add_completion=False)
+
+
+@app.callback()
+def _train() -> None:
+    """Learn from normal flights what belongs there."""
+
+
+@app.command()
+def cae(
+    normal: Annotated[
+        list[Path],
+        typer.Option(
+            help="Normal footage: video files, folders of frames, folders of either.", metavar="PATH..."
+        ),
+    ],
+    out: Annotated[Path, typer.Option(help="The checkpoint to write.", metavar="CKPT")],
+    more: Annotated[list[Path] | None, typer.Argument(hidden=True)] = None,
+    recipe_name: Annotated[
+        str | None, typer.Option("--recipe", help=f"One of {', '.join(RECIPES)} [default: report].")
+    ] = None,
+    fps: Annotated[
+        float | None, typer.Option(help="Frames taken per second of footage [default: 2].")
+    ] = None,
+    folder_fps: Annotated[
+        float | None, typer.Option(help="Frames per second at which a folder was taken [default: 10].")
+    ] = None,
+    epochs: Annotated[int | None, typer.Option(help="Passes over the training frames.")] = None,
+    batch: Annotated[int | None, typer.Option(help="Frames per step.")] = None,
+    lr: Annotated[float | None, typer.Option(help="Adam's learning rate.")] = None,
+    seed: Annotated[int | None, typer.Option(help="Of the weights, the split and the order.")] = None,
+    early_stop: Annotated[
+        int | None,
+        typer.Option(
+            help="Stop after this many epochs without a better validation loss and keep the best weights.",
+            metavar="PATIENCE",
+        ),
+    ] = None,
+    minutes: Annotated[float, typer.Option(help="Stop after the epoch in which this time is up.")] = math.inf,
+    device: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = "auto",
+    resume: Annotated[bool, typer.Option("--resume", help="Go on with the checkpoint at --out.")] = False,
+    force: Annotated[bool, typer.Option("--force", help="Replace the checkpoint at --out.")] = False,
+) -> None:
+    """Train the convolutional autoencoder.
+
+    Splits 80/10/10 by clip; the last tenth is never looked at. A folder of clips counts each clip.
+    """
+    given = {"epochs": epochs, "batch": batch, "lr": lr, "seed": seed, "early_stop": early_stop}
+    place = pick_device(device)
+    _check_out(out, resume, force)
+    start = load_checkpoint(out) if resume else None
+    plan = (
+        resumed(start, {"recipe": recipe_name, **given})
+        if start
+        else recipe(recipe_name or "report", **given)
+    )
+    footage = _read([*normal, *(more or [])], _sampling(start, fps, folder_fps), plan.seed)
+    if start and start.splits.data_sha256 != footage.splits.data_sha256:
+        raise UsageError(f"{out} was trained on other footage or at another rate; resume it with the same")
+    typer.echo(describe(plan, footage.splits, str(place)))
+    with _progress(plan, len(footage.train), start) as bar:
+        last = _train_until(plan, footage, start, out, place.type, minutes, bar)
+    typer.echo(_summary(last, out))
+
+
+def _check_out(out: Path, resume: bool, force: bool) -> None:
+    """Before an hour of training rather than after it."""
+    folder = out.absolute().parent
+    if resume and not out.is_file():
+        raise UsageError(f"there is no checkpoint at {out} to resume; leave --resume out")
+    if out.is_dir() or not folder.is_dir() or not os.access(folder, os.W_OK):
+        raise UsageError(f"--out {out} must be a file in a folder that exists and can be written to")
+    if out.exists() and not (resume or force):
+        raise UsageError(f"{out} exists already; go on with it by --resume or replace it by --force")
+
+
+def resumed(start: Checkpoint, given: Mapping[str, object]) -> Recipe:
+    """The recipe of a checkpoint, which only the number of epochs may change. Raises UsageError."""
+    for name, value in given.items():
+        known = getattr(start.recipe, "name" if name == "recipe" else name)
+        if name != "epochs" and value is not None and value != known:
+            option = "--" + name.replace("_", "-")
+            raise UsageError(
+                f"{option} {value} is not what the checkpoint was trained with ({known}); leave it out to resume"
+            )
+    plan = start.recipe.model_copy(update={"epochs": given.get("epochs") or start.recipe.epochs})
+    if finished(plan, start.history):
+        raise UsageError(f"all {len(start.history)} epochs are done already; give more with --epochs")
+    return plan
+
+
+def _sampling(start: Checkpoint | None, fps: float | None, folder_fps: float | None) -> Sampling:
+    usual = Sampling(start.splits.fps, start.splits.folder_fps) if start else Sampling()
+    return Sampling(usual.fps if fps is None else fps, usual.folder_fps if folder_fps is None else folder_fps)
+
+
+def _read(paths: list[Path], sampling: Sampling, seed: int) -> Footage:
+    columns = (
+        SpinnerColumn(),
+        TextColumn("reading {task.description}"),
+        TextColumn("{task.completed:.0f} frames"),
+    )
+    with Progress(*columns, console=Console(stderr=True), transient=True) as progress:
+        task = progress.add_task("", total=None)
+        return read_footage(
+            paths,
+            sampling,
+            seed,
+            InputSpec(),
+            lambda clip: progress.update(task, advance=1, description=clip),
+        )
+
+
+def describe(plan: Recipe, splits: Splits, device: str) -> str:
+    """What will be trained on what, in a few lines; says so when the split is a weak one."""
+    counts = ", ".join(
+        f"{splits.frames(name)} {name} ({len(getattr(splits, name))} clips)"
+        for name in ("train", "validation", "test")
+    )
+    lines = [
+        f"recipe {plan.name}: tail {plan.model.tail}, {plan.epochs} epochs, batch {plan.batch}, "
+        f"lr {plan.lr:g}, seed {plan.seed}, on {device}",
+        f"frames at {splits.fps:g} fps: {counts}",
+    ]
+    if splits.rule == "blocks":
+        lines.append(
+            f"fewer than 3 clips: each is cut in time with gaps of up to {GAP_S:g} s, a weaker split than one "
+            "by clip; validation losses will flatter"
+        )
+    return "\n".join(lines)
+
+
+class Bar:
+    """Epochs and losses: a live bar on a terminal, a line now and then elsewhere."""
+
+    def __init__(self, progress: Progress, plan: Recipe, batches: int, done: int) -> None:
+        self._progress, self._epochs = progress, plan.epochs
+        self._task = progress.add_task("", total=plan.epochs * batches, completed=done * batches, losses="")
+
+    def batch(self) -> None:
+        self._progress.advance(self._task)
+
+    def epoch(self, checkpoint: Checkpoint) -> None:
+        newest = checkpoint.history[-1]
+        losses = f"train {newest.train:.5f} validation {newest.validation:.5f}"
+        self._progress.update(self._task, description=f"epoch {newest.epoch}/{self._epochs}", losses=losses)
+        if not self._progress.console.is_terminal and newest.epoch % max(1, self._epochs // 20) == 0:
+            typer.echo(f"epoch {newest.epoch}/{self._epochs}  {losses}  {newest.seconds:.1f} s")
+
+
+@contextmanager
+def _progress(plan: Recipe, frames: int, start: Checkpoint | None) -> Iterator[Bar]:
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeRemainingColumn(),
+        TextColumn("{task.fields[losses]}"),
+    )
+    console = Console(stderr=True)
+    with Progress(*columns, console=console, disable=not console.is_terminal) as progress:
+        yield Bar(progress, plan, math.ceil(frames / plan.batch), len(start.history) if start else 0)
+
+
+def _train_until(
+    plan: Recipe, footage: Footage, start: Checkpoint | None, out: Path, device: str, minutes: float, bar: Bar
+) -> Checkpoint:
+    """Train to the end, to the time limit or to Ctrl-C, saving on the way. Exits on Ctrl-C."""
+    latest, began = start, time.monotonic()
+    saved_at = began
+    try:
+        for latest in fit(plan, footage, InputSpec(), pick_device(device), start, bar.batch):
+            bar.epoch(latest)
+            now = time.monotonic()
+            if now - saved_at > SAVE_EVERY_S:
+                save_checkpoint(out, latest)
+                saved_at = now
+            if now - began > 60 * minutes:
+                break
+    except KeyboardInterrupt:
+        _interrupted(latest, out)
+    assert latest is not None
+    save_checkpoint(out, latest)
+    return latest
+
+
+def _interrupted(latest: Checkpoint | None, out: Path) -> None:
+    """Keep the last whole epoch; the one under way is lost."""
+    if latest is None:
+        typer.echo("stopped in the first epoch; nothing was saved", err=True)
+    else:
+        save_checkpoint(out, latest)
+        typer.echo(f"stopped: {_summary(latest, out)}", err=True)
+    raise typer.Exit(INTERRUPTED)
+
+
+def _summary(last: Checkpoint, out: Path) -> str:
+    chosen = last.history[(last.record.best_epoch or len(last.history)) - 1]
+    seconds = sum(epoch.seconds for epoch in last.history)
+    text = (
+        f"{out}: epoch {chosen.epoch} of {len(last.history)} trained, train loss {chosen.train:.5f}, "
+        f"validation loss {chosen.validation:.5f}, {seconds:.0f} s"
+    )
+    if not finished(last.recipe, last.history):
+        text += f"; {last.recipe.epochs} epochs were planned: run the same command with --resume to go on"
+    return text

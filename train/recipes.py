@@ -1,0 +1,44 @@
+"""Named recipes. The class holds the published one; a named recipe holds only how it differs."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from edge.errors import UsageError, nearest
+from train.cae import CaeConfig
+
+
+class Recipe(BaseModel):
+    """The published training: mean squared error, Adam, nothing else."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    name: str = "report"
+    model: CaeConfig = CaeConfig()
+    epochs: int = Field(default=200, ge=1, le=100_000)
+    batch: int = Field(default=20, ge=1, le=65_536)
+    lr: float = Field(default=0.01, gt=0, le=1, allow_inf_nan=False)
+    seed: int = Field(default=0, ge=0, lt=2**31)
+    early_stop: int | None = Field(default=None, ge=1)  # epochs without a better validation loss
+
+
+RECIPES: dict[str, dict[str, Any]] = {
+    "report": {},
+    "sigmoid": {"model": CaeConfig(tail="sigmoid")},
+    "quick": {"epochs": 40, "lr": 0.003},
+}
+
+
+def recipe(name: str = "report", **differences: object) -> Recipe:
+    """The named recipe with these differences; None means not given. Raises UsageError."""
+    if name not in RECIPES:
+        raise UsageError(f"there is no recipe {name!r}{nearest(name, RECIPES)}; known: {', '.join(RECIPES)}")
+    given = {option: value for option, value in differences.items() if value is not None}
+    try:
+        return Recipe(**{"name": name, **RECIPES[name], **given})
+    except ValidationError as error:
+        first = error.errors(include_url=False)[0]
+        option = "--" + str(first["loc"][0]).replace("_", "-")
+        raise UsageError(f"{option} {first['input']}: {first['msg'][0].lower()}{first['msg'][1:]}") from None
