@@ -15,7 +15,7 @@ from edge.errors import SkerryError, nearest
 
 @dataclass(frozen=True, slots=True)
 class Verb:
-    """`module:name` is a command function or a typer.Typer of sub-commands; `extra` what pip must have installed."""
+    """`module:name` is a function or a typer.Typer of sub-commands; `extra` is what pip must install."""
 
     module: str
     name: str

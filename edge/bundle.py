@@ -121,7 +121,8 @@ class ModelBundle:
     def calibration(self) -> Calibration:
         if self.manifest.calibration is None:
             raise BundleError(
-                f"bundle {self.folder} has no threshold yet; run `skerry calibrate {self.folder} --normal FOOTAGE`"
+                f"bundle {self.folder} has no threshold yet; run "
+                f"`skerry calibrate {self.folder} --normal FOOTAGE`"
             )
         return self.manifest.calibration
 
@@ -157,7 +158,7 @@ def _parse(raw: bytes, folder: Path) -> Manifest:
     found = content.get("format") if isinstance(content, dict) else None
     if found != FORMAT or isinstance(found, bool):
         raise BundleError(
-            f"bundle {folder} has format {found!r}, this software reads {FORMAT}; export it again with this version"
+            f"bundle {folder} has format {found!r}, this software reads {FORMAT}; export it again with it"
         )
     try:
         manifest = Manifest.model_validate_json(raw)

@@ -13,7 +13,7 @@ from edge.pipeline import Finding
 from edge.preprocess import InputSpec, to_tensor
 from edge.runtimes import OnnxRuntime, Runtime
 
-# Fastest first; "auto" takes the first that the bundle has. A variant is only in a bundle if it passed the gate.
+# Fastest first; "auto" takes the first that the bundle has. Only what passed the gate is in a bundle.
 CPU_VARIANTS = ("int8-cpu", "fp32")
 
 
@@ -104,6 +104,6 @@ def open_detector(bundle: ModelBundle, runtime: Runtime) -> ReconstructionDetect
     """The detector for the bundle's kind. Raises BundleError for a kind this version cannot fly."""
     if bundle.manifest.kind != "reconstruction":
         raise BundleError(
-            f"bundle {bundle.folder} holds a {bundle.manifest.kind} model; this version flies reconstruction models"
+            f"bundle {bundle.folder} holds a {bundle.manifest.kind} model; this version flies reconstruction"
         )
     return ReconstructionDetector(bundle, runtime)

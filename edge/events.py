@@ -47,6 +47,9 @@ class Phase(str, Enum):
     END = "end"
 
 
+CameraState = Literal["watching", "stalled", "frozen", "reconnecting", "ended"]
+
+
 class Severity(str, Enum):
     LOW = "low"
     MEDIUM = "medium"
@@ -122,7 +125,7 @@ class Health(_Message):
     """What was watched and what was blind since the session began."""
 
     at: Moment
-    camera: Literal["watching", "stalled", "frozen", "reconnecting", "ended"]
+    camera: CameraState
     frames_read: Count
     frames_scored: Count
     frames_skipped: Count

@@ -20,7 +20,7 @@ def error_map(tensor: NDArray[np.float32], output: NDArray[np.float32]) -> Map:
     """1 x 3 x h x w twice -> h x w: squared difference, mean over the colours."""
     difference = tensor[0] - output[0]
     np.square(difference, out=difference)
-    return difference.mean(axis=0)
+    return np.asarray(difference.mean(axis=0), np.float32)
 
 
 def windowed(error: Map, window: int) -> Map:
@@ -32,7 +32,7 @@ def windowed(error: Map, window: int) -> Map:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class ErrorStatistics:
-    """What the windowed error of normal footage is like at each place: mean and standard deviation, h x w float32."""
+    """The windowed error of normal footage at each place: mean and standard deviation, h x w float32."""
 
     mean: Map
     std: Map

@@ -1,4 +1,4 @@
-"""Options spelled once, in a settings model: the file, the environment and the command line are derived from it.
+"""Options spelled once, in a settings model: file, environment and command line are derived from it.
 
 A field `uri` of the section `broker` is `[broker] uri = ...` in the TOML file, `SKERRY_BROKER_URI` in the
 environment and `--broker-uri` on the command line. The command line wins over the environment, which
@@ -204,7 +204,7 @@ def _read_toml(file: Path) -> dict[str, Any]:
 
 
 def _check_keys(model: type[BaseModel], content: Mapping[str, Any], where: str, prefix: str = "") -> None:
-    """An unknown key is caught here, before validation, so that its message can name the nearest known one."""
+    """Unknown keys are caught before validation, so that the message can name the nearest known one."""
     known = [option.key for option in leaves(model)]
     fields = model.model_fields
     for key, value in content.items():
@@ -230,9 +230,9 @@ def _sentences(model: type[BaseModel], error: ValidationError) -> Iterator[str]:
         path = tuple(str(part) for part in mistake["loc"])
         option = next((options[path[:n]] for n in range(len(path), 0, -1) if path[:n] in options), None)
         if option is None:
-            yield f"setting {'.'.join(path) or 'file'}: {mistake['msg']}{nearest('.'.join(path), map('.'.join, options))}"
+            yield f"setting {'.'.join(path) or 'file'}: {mistake['msg']}"
         elif mistake["type"] == "missing":
-            yield f"setting {option.key} is missing: give {option.flag}, {option.variable} or {option.key} in the file"
+            yield f"setting {option.key} is missing: give {option.flag} or {option.variable}, or set it in the file"
         else:
             given = mistake.get("input")
             shown = "" if given is None else f" = {given!r}"

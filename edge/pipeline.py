@@ -15,7 +15,7 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from edge.events import Box
+from edge.events import Box, CameraState
 from edge.frames import Frame
 
 Heat = NDArray[np.float32]  # map height x width; 1.0 is the alarm threshold of a calibrated bundle
@@ -48,6 +48,9 @@ class FrameSource(Protocol):
     def skipped(self) -> int:
         """Frames that were due but not looked at, because we were late."""
         ...
+
+    @property
+    def state(self) -> CameraState: ...
 
     def close(self) -> None: ...
 

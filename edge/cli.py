@@ -1,0 +1,118 @@
+"""The verbs of the part that flies: run, calibrate, inspect, bench."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+
+from edge.options import command
+from edge.settings import Settings
+
+BundleArgument = Annotated[Path, typer.Argument(help="Bundle folder, as `skerry export` wrote it.")]
+VariantOption = Annotated[
+    str, typer.Option(help="Model of the bundle; auto takes the fastest that passed the gate.")
+]
+
+
+def _run(settings: Settings) -> None:
+    """Watch the camera and report what does not belong, until the recording ends or SIGTERM asks to stop.
+
+    Every option may stand in the --settings file or in the environment instead; the command line wins.
+    """
+    from edge.daemon import run as fly
+
+    fly(settings)
+
+
+run = command(Settings, _run)
+
+
+def calibrate(
+    bundle: BundleArgument,
+    normal: Annotated[
+        list[Path], typer.Option(help="Normal footage: videos, folders of pictures or of clips.")
+    ],
+    false_alarms_per_hour: Annotated[
+        float, typer.Option(min=1e-6, help="How many false alarms an hour the operator accepts.")
+    ] = 1.0,
+    fps: Annotated[
+        float, typer.Option(min=0.01, help="Frames looked at per second; the rate of flight.")
+    ] = 2.0,
+    folder_fps: Annotated[
+        float, typer.Option(min=0.01, help="Rate at which the pictures of a folder were taken.")
+    ] = 10.0,
+    block: Annotated[
+        float, typer.Option(min=1.0, help="Seconds per block whose largest score counts.")
+    ] = 10.0,
+    variant: VariantOption = "auto",
+) -> None:
+    """Set the alarm threshold and the error statistics from normal footage that the model was not trained on.
+
+    Needs no PyTorch: run it on the drone after a normal flight. Little footage is extrapolated, and the
+    bundle says so.
+    """
+    from edge.bundle import load_bundle
+    from edge.calibrate import Plan
+    from edge.calibrate import calibrate as measure
+    from edge.recordings import find_recordings
+
+    plan = Plan(tuple(find_recordings(normal)), false_alarms_per_hour, fps, folder_fps, block)
+    console = Console(stderr=True)
+    with _progress(console) as progress:
+        task = progress.add_task(f"{len(plan.footage)} recordings", total=None)
+        done = measure(load_bundle(bundle), plan, variant, lambda n: progress.update(task, completed=n))
+    found = done.calibration()
+    Console().print(
+        f"threshold {found.threshold:.4g} for {found.false_alarms_per_hour:g} false alarms per hour, from "
+        f"{found.footage_s:.0f} s ({len(found.block_maxima)} blocks) of normal footage by {found.method}"
+    )
+    if found.method == "gumbel":
+        Console().print(
+            f"extrapolated: this footage supports {found.smallest_rate:.3g} per hour without a tail model; "
+            "add footage and calibrate again",
+            style="yellow",
+        )
+
+
+def inspect(bundle: BundleArgument) -> None:
+    """Verify every digest of a bundle and print what it is."""
+    from edge.bundle import load_bundle
+    from edge.describe import describe
+
+    describe(load_bundle(bundle), Console())
+
+
+def bench(
+    bundle: BundleArgument,
+    footage: Annotated[
+        Path | None, typer.Option(help="Video or folder to run over; without it a generated 1080p camera.")
+    ] = None,
+    frames: Annotated[int, typer.Option(min=1, help="Frames to measure.")] = 300,
+    variant: VariantOption = "auto",
+    json: Annotated[Path | None, typer.Option(help="Write the figures and what they belong to.")] = None,
+) -> None:
+    """Time every stage from decoded picture to durable event, back to back, on this machine."""
+    from edge import bench as bench_module
+    from edge.bundle import load_bundle
+    from edge.describe import bench_table
+
+    loaded = load_bundle(bundle)
+    console = Console(stderr=True)
+    with _progress(console) as progress:
+        task = progress.add_task("frames", total=frames + bench_module.WARM_UP)
+        times = bench_module.measure(
+            loaded, footage, frames, variant, lambda n: progress.update(task, completed=n)
+        )
+    about = bench_module.facts(loaded, variant)
+    bench_table(times.percentiles(), about, Console())
+    if json is not None:
+        bench_module.write_json(json, times, about)
+
+
+def _progress(console: Console) -> Progress:
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
+    return Progress(*columns, console=console, transient=True)

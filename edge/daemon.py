@@ -1,0 +1,176 @@
+"""The wiring of `skerry run`: settings -> bundle, source, detector, outbox, link, recorder -> the loop."""
+
+from __future__ import annotations
+
+import fcntl
+import hashlib
+import logging
+import os
+import sys
+from collections.abc import Iterator
+from contextlib import ExitStack, closing, contextmanager
+from pathlib import Path
+from typing import TextIO
+
+from edge.bundle import Calibration, ModelBundle, load_bundle
+from edge.clock import Clock, SystemClock, boot_id
+from edge.detector import choose_variant, open_detector, open_runtime
+from edge.errors import SettingsError, SkerryError
+from edge.events import Status, Topics, uuid7
+from edge.incidents import Incidents, Levels
+from edge.link import Link
+from edge.notify import notify
+from edge.outbox import Outbox
+from edge.pipeline import FrameSource, patrol
+from edge.recorder import FlightRecorder, moment
+from edge.settings import Settings
+from edge.sources import open_source, redact
+from edge.stop import StopSignals
+
+log = logging.getLogger("skerry")
+
+
+def run(settings: Settings) -> None:
+    """Watch the camera and report what does not belong, until the recording ends or SIGTERM asks to stop."""
+    configure_log(settings.log)
+    clock = SystemClock()
+    with StopSignals() as stop, ExitStack() as stack:
+        bundle = load_bundle(settings.bundle)
+        calibration = bundle.calibration()
+        variant = choose_variant(bundle, settings.variant)
+        runtime = stack.enter_context(open_runtime(bundle, variant))
+        detector = open_detector(bundle, runtime)
+        stack.enter_context(_only_one(settings.state_dir))
+        outbox = stack.enter_context(closing(Outbox(settings.state_dir / "outbox.sqlite")))
+        source = _open_camera(settings, clock)
+        stack.callback(source.close)
+        _warn_of_mismatch(calibration, variant, settings)
+        link = _open_link(settings, bundle, outbox, clock)
+        link.start()
+        recorder = _recorder(settings, bundle, calibration, link, outbox, source, clock)
+        log.info("flying %s as %s on %s", bundle.manifest.name, link.topics.base, redact(settings.source))
+        try:
+            patrol(source, detector, recorder, stop.wait)
+            recorder.finish()
+        except SkerryError:
+            link.close("failed")
+            raise
+        notify("STOPPING=1")
+        link.close("stopped")
+        log.info("stopped: %d frames scored, %d events", recorder.vitals.frames_scored, recorder.sequence)
+
+
+def _open_camera(settings: Settings, clock: Clock) -> FrameSource:
+    return open_source(
+        settings.source, fps=settings.fps, replay=settings.replay, folder_fps=settings.folder_fps, clock=clock
+    )
+
+
+def _open_link(settings: Settings, bundle: ModelBundle, outbox: Outbox, clock: Clock) -> Link:
+    session = uuid7()
+    topics = Topics(settings.site, settings.drone)
+    birth = Status(
+        site=settings.site,
+        drone=settings.drone,
+        session=session,
+        state="online",
+        reason="started",
+        software=_software(),
+        bundle=bundle.digest,
+        settings=hashlib.sha256(settings.model_dump_json().encode()).hexdigest(),
+        boot_id=boot_id(),
+        since=moment(clock, boot_id()),
+    )
+    return Link(settings.broker, topics, session, outbox, birth, clock)
+
+
+def _recorder(
+    settings: Settings,
+    bundle: ModelBundle,
+    calibration: Calibration,
+    link: Link,
+    outbox: Outbox,
+    source: FrameSource,
+    clock: Clock,
+) -> FlightRecorder:
+    incidents = Incidents(
+        Levels(calibration.threshold, calibration.release, calibration.median),
+        persistence=bundle.manifest.scoring.persistence,
+        cool_down_s=settings.incidents.cool_down,
+        update_s=settings.incidents.update,
+    )
+    return FlightRecorder(
+        topics=link.topics,
+        session=link.session,
+        bundle=bundle.digest,
+        incidents=incidents,
+        heat_level=calibration.box_level,
+        pictures=settings.pictures,
+        ground=link,
+        backlog=outbox,
+        source=source,
+        clock=clock,
+        health_interval=settings.health_interval,
+    )
+
+
+def _warn_of_mismatch(calibration: Calibration, variant: str, settings: Settings) -> None:
+    """A threshold is for the conditions it was found under; flying under others is allowed, and said."""
+    if calibration.variant != variant:
+        log.warning("the threshold was found with %s, this flight runs %s", calibration.variant, variant)
+    if abs(calibration.fps - settings.fps) > 0.01 * settings.fps:
+        log.warning(
+            "the threshold was found at %g fps, this flight looks at %g", calibration.fps, settings.fps
+        )
+
+
+@contextmanager
+def _only_one(state_dir: Path) -> Iterator[None]:
+    """Hold the state folder: two daemons on one outbox would send each other's events."""
+    try:
+        state_dir.mkdir(parents=True, exist_ok=True)
+        lock = (state_dir / "lock").open("w")
+    except OSError as error:
+        raise SettingsError(
+            f"setting state_dir = {str(state_dir)!r}: {error.strerror}; name a writable folder"
+        ) from None
+    with lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise SettingsError(
+                f"another `skerry run` holds {state_dir}; stop it, or give this one its own --state-dir"
+            ) from None
+        yield
+
+
+def _software() -> str:
+    from importlib.metadata import PackageNotFoundError, version
+
+    try:
+        return f"skerry {version('skerry')}"
+    except PackageNotFoundError:
+        return "skerry"
+
+
+_PRIORITY = {"DEBUG": 7, "INFO": 6, "WARNING": 4, "ERROR": 3, "CRITICAL": 2}  # syslog levels, sd-daemon(3)
+
+
+class _JournalFormatter(logging.Formatter):
+    """`<N>` before each line tells the journal how grave it is."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        return f"<{_PRIORITY.get(record.levelname, 6)}>{super().format(record)}"
+
+
+def configure_log(level: str, stream: TextIO | None = None) -> None:
+    """One line per record on stderr, with a time of day unless the journal adds its own."""
+    handler = logging.StreamHandler(stream or sys.stderr)
+    if os.environ.get("JOURNAL_STREAM"):
+        handler.setFormatter(_JournalFormatter("%(message)s"))
+    else:
+        handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)-7s %(message)s", "%H:%M:%S"))
+    logger = logging.getLogger("skerry")
+    logger.handlers[:] = [handler]
+    logger.setLevel(level.upper())
+    logger.propagate = False

@@ -1,0 +1,92 @@
+"""A bundle and a benchmark as tables a person reads."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+
+from rich.console import Console
+from rich.table import Table
+
+from edge.bundle import ModelBundle
+
+
+def describe(bundle: ModelBundle, console: Console) -> None:
+    """What the bundle is, whether it may fly, and how faithful its variants are."""
+    table = Table(title=f"{bundle.folder}: every digest is right", show_header=False, title_justify="left")
+    for what, value in _facts(bundle):
+        table.add_row(what, value)
+    console.print(table)
+    if bundle.manifest.parity:
+        console.print(_parity(bundle))
+    if bundle.manifest.calibration is None:
+        console.print(
+            f"Not calibrated: `skerry calibrate {bundle.folder} --normal FOOTAGE` before it can fly.",
+            style="yellow",
+        )
+
+
+def _facts(bundle: ModelBundle) -> Iterator[tuple[str, str]]:
+    manifest = bundle.manifest
+    spec, scoring = manifest.input, manifest.scoring
+    yield "name", f"{manifest.name} ({manifest.kind}), made {manifest.created:%Y-%m-%d %H:%M} UTC"
+    yield "digest", bundle.digest
+    yield (
+        "input",
+        f"{spec.width} x {spec.height} {spec.colour}, resized by {spec.resize}, tiling {spec.tiling}",
+    )
+    yield (
+        "score",
+        f"{scoring.rule} of {scoring.error} error, window {scoring.window}, {scoring.persistence} in a row",
+    )
+    for variant, name in sorted(manifest.variants.items()):
+        size = (bundle.folder / name).stat().st_size / 1e6
+        yield f"model {variant}", f"{name}, {size:.1f} MB"
+    if manifest.calibration:
+        yield from _calibration(bundle)
+    for key, value in manifest.provenance.items():
+        yield key, str(value)
+
+
+def _calibration(bundle: ModelBundle) -> Iterator[tuple[str, str]]:
+    found = bundle.calibration()
+    yield "threshold", f"{found.threshold:.4g}; an incident ends below {found.release:.4g}"
+    yield (
+        "calibrated for",
+        f"{found.false_alarms_per_hour:g} false alarms per hour at {found.fps:g} fps, {found.variant}",
+    )
+    yield (
+        "calibrated from",
+        f"{found.footage_s:.0f} s of footage, {len(found.block_maxima)} blocks of {found.block_s:g} s; "
+        f"{found.method}; without a tail model it supports {found.smallest_rate:.3g} per hour",
+    )
+
+
+def _parity(bundle: ModelBundle) -> Table:
+    table = Table(title="Against PyTorch on held-out frames", title_justify="left")
+    for column in ("variant", "frames", "score drift max", "mean", "rank correlation", "alarms +/-", "gate"):
+        table.add_column(column, justify="right")
+    for variant, parity in sorted(bundle.manifest.parity.items()):
+        table.add_row(
+            variant,
+            str(parity.frames),
+            f"{parity.max_drift:.3%}",
+            f"{parity.mean_drift:.3%}",
+            f"{parity.rank_correlation:.6f}",
+            f"+{parity.alarms_gained} -{parity.alarms_lost}",
+            "passed" if parity.within_tolerance else "DRIFT ALLOWED",
+        )
+    return table
+
+
+def bench_table(
+    percentiles: Mapping[str, Mapping[str, float]], facts: Mapping[str, str], console: Console
+) -> None:
+    table = Table(title="Milliseconds per stage", title_justify="left")
+    table.add_column("stage")
+    for column in ("p50", "p95", "p99", "max"):
+        table.add_column(column, justify="right")
+    for stage, row in percentiles.items():
+        table.add_row(stage, *(f"{row[column]:.2f}" for column in ("p50", "p95", "p99", "max")))
+    console.print(table)
+    for what, value in facts.items():
+        console.print(f"{what}: {value}", style="dim", highlight=False)
