@@ -117,6 +117,13 @@ def _nothing_in(folder: Path) -> str:
     )
 
 
+def _no_pictures_in(folder: Path) -> str:
+    clips = sorted(_footage_below(folder, DEPTH), key=natural)
+    if not clips:
+        return _nothing_in(folder)
+    return f"{folder} is no recording itself but holds {len(clips)}; name one of them, such as {clips[0]}."
+
+
 def open_recording(path: Path, *, folder_fps: float = FOLDER_FPS, clock: Clock | None = None) -> Recording:
     """A video file or a folder of frames. `folder_fps` gives a folder its timeline.
 
@@ -139,7 +146,7 @@ class FolderRecording:
         self._clock = clock
         self._pictures = sorted((path for path in _listed(folder) if _is_picture(path)), key=natural)
         if not self._pictures:
-            raise FootageError(_nothing_in(folder))
+            raise FootageError(_no_pictures_in(folder))
 
     def __enter__(self) -> FolderRecording:
         return self

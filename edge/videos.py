@@ -19,7 +19,7 @@ from edge.clock import Clock
 from edge.errors import FootageError
 from edge.frames import Frame, Picture
 
-log = logging.getLogger(__name__)
+log = logging.getLogger("skerry")
 
 # What PyAV raises on hostile bytes: its own family, and ValueError / MemoryError from its conversions.
 AV_ERRORS = (av.error.FFmpegError, ValueError, MemoryError)

@@ -22,6 +22,12 @@ from edge.videos import Timeline
 from tests.filming import ffmpeg, film, frames_in, picture
 
 
+@pytest.fixture(autouse=True)
+def heard(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let caplog hear the project's logger, also after a test that set up the daemon's log."""
+    monkeypatch.setattr(logging.getLogger("skerry"), "propagate", True)
+
+
 @pytest.fixture(scope="module")
 def shelf(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Videos that several tests read and none changes."""
@@ -76,6 +82,12 @@ def test_a_folder_without_footage_says_what_was_looked_for_and_found(tmp_path: P
         find_recordings([tmp_path])
     with pytest.raises(FootageError, match="looked for videos"):
         open_recording(tmp_path)
+
+
+def test_a_folder_of_clips_is_not_one_recording(tmp_path: Path) -> None:
+    frames_in(tmp_path / "clips" / "a", 1)
+    with pytest.raises(FootageError, match="holds 1; name one of them, such as .*clips/a"):
+        open_recording(tmp_path / "clips")
 
 
 @pytest.mark.parametrize("name", ["absent.mp4", "absent/deeper", "x" * 300])
@@ -358,7 +370,7 @@ def test_a_timeline_starts_at_zero_and_never_runs_backward(raw: list[float | Non
 # --- hostile bytes ---------------------------------------------------------------------------------
 
 hostile = settings(
-    max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+    max_examples=30, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
 )
 
 
