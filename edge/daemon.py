@@ -7,6 +7,7 @@ import hashlib
 import logging
 import os
 import sys
+import time
 from collections.abc import Iterator
 from contextlib import ExitStack, closing, contextmanager
 from pathlib import Path
@@ -28,6 +29,8 @@ from edge.sources import open_source, redact
 from edge.stop import StopSignals
 
 log = logging.getLogger("skerry")
+
+DRAIN_S = 5.0
 
 
 def run(settings: Settings) -> None:
@@ -56,8 +59,16 @@ def run(settings: Settings) -> None:
             link.close("failed")
             raise
         notify("STOPPING=1")
+        _drain(outbox, stop)
         link.close("stopped")
         log.info("stopped: %d frames scored, %d events", recorder.vitals.frames_scored, recorder.sequence)
+
+
+def _drain(outbox: Outbox, stop: StopSignals) -> None:
+    """After a recording there is time to send what is left; after a signal there is not."""
+    deadline = time.monotonic() + DRAIN_S
+    while outbox.depth() and time.monotonic() < deadline and not stop.wait(0.02):
+        pass
 
 
 def _open_camera(settings: Settings, clock: Clock) -> FrameSource:
