@@ -5,10 +5,13 @@ from __future__ import annotations
 import os
 import re
 import shutil
+from collections.abc import Iterator
 from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
+
+from tests.broker import Mosquitto, find_mosquitto
 
 _DESK = re.compile(r"^\s*(?:import|from) (?:torch|onnx|train|export)\b", re.MULTILINE)
 _HAS_TORCH = find_spec("torch") is not None
@@ -28,17 +31,13 @@ def footage() -> Path | None:
 
 def _lacking(marker: str) -> str | None:
     """Why tests of this marker cannot run here, or None where they can."""
-    if marker == "broker" and not _mosquitto():
+    if marker == "broker" and not find_mosquitto():
         return "mosquitto is not installed"
     if marker == "data" and footage() is None:
         return "SKERRY_DATA names no folder of real footage"
     if marker == "gpu" and not shutil.which("nvidia-smi"):
         return "no NVIDIA GPU here"
     return None
-
-
-def _mosquitto() -> str | None:
-    return shutil.which("mosquitto", path=f"{os.environ.get('PATH', os.defpath)}:/usr/sbin")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -62,3 +61,13 @@ def data() -> Path:
     folder = footage()
     assert folder is not None, "a test that asks for `data` must be marked with it"
     return folder
+
+
+@pytest.fixture
+def mosquitto(tmp_path: Path) -> Iterator[Mosquitto]:
+    """A broker of the test's own, not started yet; for tests marked `broker`."""
+    folder = tmp_path / "mosquitto"
+    folder.mkdir()
+    broker = Mosquitto(folder)
+    yield broker
+    broker.stop(kill=True)
