@@ -55,7 +55,7 @@ class Recording:
         stream.width, stream.height, stream.pix_fmt = width, height, "yuv420p"
         stream.codec_context.thread_count = 1
         stream.codec_context.time_base = Fraction(1, fps)
-        stream.options = {"preset": "veryfast", "crf": str(crf), "g": str(fps), "keyint_min": str(fps)}
+        stream.options = {"preset": "superfast", "crf": str(crf), "g": str(fps), "keyint_min": str(fps)}
         self._stream, self._count = stream, 0
 
     def __enter__(self) -> Recording:

@@ -6,13 +6,13 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from train.painting import BLOCK, SHORE, SUN
+from train.ground import BLOCK, SHORE, SUN
 from train.world import ripples, seeded
 
 Grey = NDArray[np.uint8]
 
 # Drift of the two swells in units per second, and of the foam's edge.
-_DRIFTS = ((34.0, 21.0), (-13.0, 30.0))
+_DRIFTS = ((30.0, 24.0), (10.0, 33.0))
 
 
 class Sea:
@@ -24,7 +24,7 @@ class Sea:
         self._side = max(16, round(BLOCK * self._scale))
         reach = 1.25 * np.hypot(width, height) * self._scale * 1920 / width
         copies = int(np.ceil(reach / self._side)) + 2
-        self._swells = [self._tile(seed, name, span, copies) for name, span in (("swell", 78), ("chop", 46))]
+        self._swells = [self._tile(seed, name, span, copies) for name, span in (("swell", 64), ("chop", 34))]
         self._phase = seeded(seed, "sea", flight).uniform(0, BLOCK, (2, 2))
         self._patch = _sun_patch(width, height)
         shore = np.arange(256, dtype=np.float32) - SHORE
@@ -33,8 +33,9 @@ class Sea:
         self._foam = np.clip(190 * foam, 0, 255).astype(np.uint8)
 
     def _tile(self, seed: int, name: str, longest: float, copies: int) -> Grey:
-        low, high = max(2.0, 7 * self._scale), max(4.0, longest * self._scale)
-        wave = ripples(seed, name, self._side, low, high, 1.5)
+        low, high = max(2.0, 5 * self._scale), max(4.0, longest * self._scale)
+        wind = float(np.arctan2(*reversed(_DRIFTS[0 if name == "swell" else 1])))
+        wave = ripples(seed, name, self._side, low, high, 1.2, wind)
         return np.tile(np.clip(128 + 46 * wave, 0, 255).astype(np.uint8), (copies, copies))
 
     def lay(
@@ -44,9 +45,9 @@ class Sea:
         first, second = (self._cut(n, to_world, seconds) for n in (0, 1))
         wave = cv2.addWeighted(first, 0.5, second, 0.5, 0)
         rough = cv2.LUT(shore, self._rough)
-        crest = cv2.multiply(cv2.subtract(wave, 128), rough, scale=0.42 / 255)
-        trough = cv2.multiply(cv2.subtract(128, wave), rough, scale=0.48 / 255)
-        glitter = cv2.subtract(cv2.multiply(first, second, scale=1 / 255), 112)
+        crest = cv2.multiply(cv2.subtract(wave, 128), rough, scale=0.26 / 255)
+        trough = cv2.multiply(cv2.subtract(128, wave), rough, scale=0.34 / 255)
+        glitter = cv2.subtract(cv2.multiply(first, second, scale=1 / 255), 126)
         glitter = cv2.multiply(
             cv2.multiply(glitter, rough, scale=5.0 / 255), self._glare(to_world), scale=1 / 255
         )

@@ -21,7 +21,7 @@ import numpy as np
 from edge.errors import UsageError
 from edge.frames import Picture
 from train.intruders import KINDS, Intruder, KindName, Planner, Sighting, Wanted, most_that_fit, sightings
-from train.painting import Chart, draw_chart
+from train.chart import Chart, draw_chart
 from train.recording import Recording, clear_recordings, write_json, write_telemetry
 from train.route import Flight, Poses, Route, Series
 from train.sea import Sea, cut

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from train.intruders import Intruder, KindName, Rect
-from train.painting import SUN, Bgra, Colour
+from train.ground import SUN, Bgra, Colour
 from train.route import Poses
 from train.world import ripples, seeded
 

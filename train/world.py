@@ -6,6 +6,7 @@ ground. The layout depends on the seed alone, never on a picture's size.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import TypeAlias
 
@@ -19,6 +20,18 @@ Points: TypeAlias = NDArray[np.float64]  # n x 2, x east and y south, in units
 METRES_PER_UNIT = 0.06
 SIZE = 8192  # units on a side
 CELL = 8  # units per cell of the coarse fields
+_FLOOR = -320.0  # elevation of the open sea
+
+
+@dataclass(frozen=True)
+class Cabin:
+    """A cabin at x, y and its jetty, which leaves the shore at `shore` in direction `out`, unit length."""
+
+    x: float
+    y: float
+    shore: tuple[float, float]
+    out: tuple[float, float]
+    style: int
 
 
 @dataclass(frozen=True, eq=False)
@@ -31,14 +44,17 @@ class World:
     bareness: Field  # above 0 rock shows
     trees: NDArray[np.float64]  # n x 3: x, y, radius
     rocks: NDArray[np.float64]  # n x 3: x, y, radius
+    cabins: tuple[Cabin, ...]
 
     @classmethod
     def of(cls, seed: int) -> World:
         elevation = _elevation(seed)
         growth = fractal(seed, "growth", 520) + np.clip((elevation - 150) / 260, -1, 0.35)
         bareness = fractal(seed, "bare", 430) - 0.12 + np.clip((60 - elevation) / 300, -0.3, 0.2)
-        trees = _trees(seed, elevation, growth, bareness)
-        return cls(seed, elevation, growth, bareness, trees, _rocks(seed, elevation, bareness))
+        cabins = tuple(_cabins(seed, elevation, growth, bareness))
+        trees = _cleared(_trees(seed, elevation, growth, bareness), cabins)
+        rocks = _cleared(_rocks(seed, elevation, bareness), cabins)
+        return cls(seed, elevation, growth, bareness, trees, rocks, cabins)
 
     def height(self, points: Points) -> NDArray[np.float64]:
         """Elevation at points, nearest coarse cell."""
@@ -69,13 +85,20 @@ def fractal(seed: int, name: str, wavelength: float, finest: float = 24.0) -> Fi
     return total
 
 
-def ripples(seed: int, name: str, pixels: int, low: float, high: float, slope: float = 1.0) -> Field:
-    """Periodic noise, `pixels` square, mean 0 and deviation 1, wavelengths `low`..`high` pixels."""
+def ripples(
+    seed: int, name: str, pixels: int, low: float, high: float, slope: float = 1.0, wind: float | None = None
+) -> Field:
+    """Periodic noise, `pixels` square, mean 0 and deviation 1, wavelengths `low`..`high` pixels.
+
+    With a `wind` (radians, the way it blows) crests stand across it.
+    """
     spectrum = np.fft.rfft2(seeded(seed, name).standard_normal((pixels, pixels)))
     y, x = np.fft.fftfreq(pixels)[:, None], np.fft.rfftfreq(pixels)[None]
     frequency = np.hypot(x, y)
     frequency[0, 0] = 1.0
     band = (frequency >= 1 / high) & (frequency <= 1 / low)
+    if wind is not None:
+        band = band * (0.06 + np.cos(np.arctan2(y, x) - wind) ** 4)
     wave = np.fft.irfft2(spectrum * band * frequency**-slope, s=(pixels, pixels))
     return np.asarray(wave / (wave.std() + 1e-9), np.float32)
 
@@ -90,14 +113,21 @@ def _elevation(seed: int) -> Field:
     x += 150 * fractal(seed, "bend-x", 700)
     y += 150 * fractal(seed, "bend-y", 700)
     rng = seeded(seed, "islands")
-    land = np.full(x.shape, -420, np.float32)
+    land = np.full(x.shape, _FLOOR, np.float32)
     for cx, cy, radius in _islands(rng):
         turn, stretch = rng.uniform(0, np.pi), rng.uniform(1.0, 1.7)
-        dx, dy = x - np.float32(cx), y - np.float32(cy)
+        window = _around(cx, cy, stretch * (radius - _FLOOR) + 320)
+        dx, dy = x[window] - np.float32(cx), y[window] - np.float32(cy)
         along = (dx * np.cos(turn) + dy * np.sin(turn)) / stretch
         across = (dy * np.cos(turn) - dx * np.sin(turn)) * stretch**0.5
-        np.maximum(land, radius - np.sqrt(along * along + across * across), out=land)
+        np.maximum(land[window], radius - np.sqrt(along * along + across * across), out=land[window])
     return np.asarray(land + 85 * fractal(seed, "shore", 420), np.float32)
+
+
+def _around(x: float, y: float, reach: float) -> tuple[slice, slice]:
+    """The cells within `reach` units of a place."""
+    spans = [(max(0, int((c - reach) / CELL)), max(0, int((c + reach) / CELL) + 1)) for c in (y, x)]
+    return slice(*spans[0]), slice(*spans[1])
 
 
 def _islands(rng: np.random.Generator) -> list[tuple[float, float, float]]:
@@ -140,3 +170,46 @@ def _rocks(seed: int, elevation: Field, bareness: Field) -> NDArray[np.float64]:
     likely = np.where(height > 0, 0.03 + 0.22 * np.clip(bare + 0.1, 0, 1), 0.16 * np.clip(bare + 0.2, 0, 1))
     kept = (rng.random(len(places)) < likely) & (height > -75)
     return np.column_stack([places[kept], rng.gamma(2.2, 4.0, int(kept.sum())).clip(3, 34)])
+
+
+def _cabins(seed: int, elevation: Field, growth: Field, bareness: Field) -> Iterator[Cabin]:
+    rng = seeded(seed, "cabins")
+    places = rng.uniform(300, SIZE - 300, (4000, 2))
+    height = _at(elevation, places)
+    good = (height > 55) & (height < 110) & (_at(growth, places) < 0.1) & (_at(bareness, places) < 0)
+    taken: list[Cabin] = []
+    for place in places[good]:
+        cabin = _cabin(elevation, place, int(rng.integers(1 << 16)))
+        if cabin is not None and all(np.hypot(cabin.x - c.x, cabin.y - c.y) > 620 for c in taken):
+            taken.append(cabin)
+            yield cabin
+
+
+def _cabin(elevation: Field, place: NDArray[np.float64], style: int) -> Cabin | None:
+    """With a jetty straight down the slope, or None where the shore is far or the water shallow."""
+    sides = np.array([[60, 0], [-60, 0], [0, 60], [0, -60]]) + place
+    east, west, south, north = _at(elevation, sides)
+    down = np.array([west - east, north - south])
+    down /= np.hypot(*down) + 1e-9
+    walk = place + np.arange(0, 340, 10)[:, None] * down
+    heights = _at(elevation, walk)
+    if heights.min() > 0:
+        return None
+    shore = int(np.argmax(heights <= 0))
+    if shore > 18 or heights[min(shore + 9, len(heights) - 1)] > -35:
+        return None
+    (x, y), (sx, sy) = place, walk[shore]
+    return Cabin(float(x), float(y), (float(sx), float(sy)), (float(down[0]), float(down[1])), style)
+
+
+def _cleared(items: NDArray[np.float64], cabins: tuple[Cabin, ...]) -> NDArray[np.float64]:
+    """Without what would stand on a cabin, its path or its jetty."""
+    free = np.ones(len(items), bool)
+    for cabin in cabins:
+        start, out = np.array([cabin.x, cabin.y]), np.array(cabin.out)
+        away = items[:, :2] - start
+        length = np.hypot(cabin.shore[0] - cabin.x, cabin.shore[1] - cabin.y) + 130
+        along = np.clip(away @ out, 0, length)
+        gap = np.linalg.norm(away - along[:, None] * out, axis=1) - items[:, 2]
+        free &= (gap > 14) & (np.linalg.norm(away, axis=1) - items[:, 2] > 62)
+    return items[free]
