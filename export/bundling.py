@@ -1,0 +1,140 @@
+"""What the gate let through -> the bundle on disk, with where all of it came from."""
+
+from __future__ import annotations
+
+import hashlib
+import platform
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from datetime import datetime, timezone
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+from edge.bundle import Manifest, ModelBundle, Parity, Scoring, load_bundle, write_bundle
+from edge.errors import BundleError, UsageError
+from export.parity import PROVISIONAL_MARGIN, Tolerance
+from train.checkpoint import Checkpoint
+
+MAX_NAME = 100  # characters, as the manifest has it
+
+
+@dataclass(frozen=True)
+class Gate:
+    """How the variants were held against PyTorch; goes into the provenance."""
+
+    undisturbed_frames: int
+    footage: str
+    disturbances: tuple[str, ...]
+    threshold: float
+    tolerance: Tolerance
+
+    def record(self) -> dict[str, Any]:
+        return {
+            "undisturbed_frames": self.undisturbed_frames,
+            "footage": self.footage,
+            "disturbances": list(self.disturbances),
+            "provisional_threshold": self.threshold,
+            "threshold_rule": f"{PROVISIONAL_MARGIN:g} x the largest PyTorch score of an undisturbed frame",
+            "tolerance": asdict(self.tolerance),
+        }
+
+
+def must_be_writable(out: Path, force: bool) -> None:
+    """Raises UsageError unless `out` is new, empty, or a bundle that may be replaced."""
+    try:
+        if not out.exists() or (out.is_dir() and not any(out.iterdir())):
+            return
+    except OSError as error:
+        raise UsageError(f"--out {out} cannot be used: {error.strerror}") from None
+    if not out.is_dir():
+        raise UsageError(f"--out {out} is a file: name a new folder")
+    try:
+        load_bundle(out)
+    except BundleError:
+        raise UsageError(
+            f"--out {out} is not empty and no sound bundle: name a new folder, or remove that one"
+        ) from None
+    if not force:
+        raise UsageError(f"--out {out} is a bundle already: name a new folder, or replace it with --force")
+
+
+def write(
+    out: Path, checkpoint: Checkpoint, name: str, models: Mapping[str, bytes], evidence: Evidence
+) -> ModelBundle:
+    """The bundle, not calibrated yet. What an old bundle in the same folder held goes."""
+    files = {f"model.{variant}.onnx": data for variant, data in models.items()}
+    manifest = Manifest(
+        name=name,
+        kind="reconstruction",
+        created=datetime.now(timezone.utc),
+        input=checkpoint.input,
+        scoring=Scoring(),
+        provenance=_provenance(checkpoint, evidence),
+        parity=dict(evidence.parity),
+        variants={variant: f"model.{variant}.onnx" for variant in models},
+        files=_old_files(out),
+    )
+    try:
+        return write_bundle(out, manifest, files)
+    except OSError as error:
+        raise UsageError(f"--out {out} cannot be written: {error.strerror}") from None
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """Which checkpoint file it was, and what the gate found."""
+
+    checkpoint_sha256: str
+    gate: Gate
+    parity: Mapping[str, Parity]
+
+
+def file_digest(path: Path) -> str:
+    return hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+def _old_files(out: Path) -> dict[str, str]:
+    """Named in the new manifest's draft, files of a replaced bundle are tidied away by the writer."""
+    return dict(load_bundle(out).manifest.files) if (out / "manifest.json").exists() else {}
+
+
+def _provenance(checkpoint: Checkpoint, evidence: Evidence) -> dict[str, Any]:
+    record = checkpoint.record
+    return {
+        "recipe": record.recipe.model_dump(mode="json"),
+        "data_sha256": record.splits.data_sha256,
+        "split": _split(checkpoint),
+        "training": _training(checkpoint),
+        "checkpoint_sha256": evidence.checkpoint_sha256,
+        "weights_sha256": record.weights_sha256,
+        "trained_with": dict(record.versions),
+        "exported_with": versions(),
+        "gate": evidence.gate.record(),
+    }
+
+
+def _split(checkpoint: Checkpoint) -> dict[str, Any]:
+    splits = checkpoint.splits
+    counts = {name: splits.frames(name) for name in ("train", "validation", "test")}
+    return {"rule": splits.rule, "fps": splits.fps, "frames": counts}
+
+
+def _training(checkpoint: Checkpoint) -> dict[str, Any]:
+    """The figures of the epoch whose weights these are."""
+    record = checkpoint.record
+    if not record.history:
+        return {"epochs": 0}
+    chosen = record.history[(record.best_epoch or len(record.history)) - 1]
+    return {
+        "epochs": len(record.history),
+        "weights_of_epoch": chosen.epoch,
+        "train_mse": chosen.train,
+        "validation_mse": chosen.validation,
+        "seconds": round(sum(epoch.seconds for epoch in record.history), 3),
+    }
+
+
+def versions() -> dict[str, str]:
+    packages = ("torch", "onnx", "onnxscript", "onnxruntime", "numpy")
+    return {"python": platform.python_version()} | {name: version(name) for name in packages}
