@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -38,20 +39,20 @@ def read_picture(path: Path) -> Picture:
 def _decoded(data: bytes) -> NDArray[Any] | None:
     """None for what OpenCV cannot make a picture of."""
     try:
-        found: NDArray[Any] | None = _quietly(
-            lambda: cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_UNCHANGED)
-        )
+        with opencv_silent():
+            found: NDArray[Any] | None = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_UNCHANGED)
     except cv2.error:  # absurd sizes in a damaged header
         return None
     return found
 
 
-def _quietly(act: Callable[[], NDArray[Any] | None]) -> NDArray[Any] | None:
-    """Run `act` without OpenCV's warnings on stderr: what they say reaches a person as our one sentence."""
+@contextmanager
+def opencv_silent() -> Iterator[None]:
+    """No warnings of OpenCV's on stderr: what they say reaches a person as our one sentence."""
     level = cv2.utils.logging.getLogLevel()
     cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)
     try:
-        return act()
+        yield
     finally:
         cv2.utils.logging.setLogLevel(level)
 
