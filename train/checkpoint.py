@@ -167,8 +167,9 @@ def load_checkpoint(path: Path) -> Checkpoint:
 def _read(path: Path) -> dict[str, Any]:
     """Whatever dictionary of tensors and plain values the file holds."""
     try:
-        if not zipfile.is_zipfile(path):
-            raise CheckpointError(f"{path} is not a checkpoint, or it is cut short")
+        with path.open("rb") as file:
+            if not zipfile.is_zipfile(file):
+                raise CheckpointError(f"{path} is not a checkpoint, or it is cut short")
         content = torch.load(path, map_location="cpu", weights_only=True)
     except OSError as error:
         raise CheckpointError(f"the checkpoint {path} cannot be read: {error.strerror or error}") from None
@@ -184,6 +185,7 @@ def _read(path: Path) -> dict[str, Any]:
 
 
 def _verify(path: Path, checkpoint: Checkpoint) -> None:
+    _check_state(checkpoint)
     for weights in filter(None, (checkpoint.weights, checkpoint.best)):
         for name, tensor in weights.items():
             if not bool(torch.isfinite(tensor).all()):
@@ -194,6 +196,16 @@ def _verify(path: Path, checkpoint: Checkpoint) -> None:
         checkpoint.build()
     except RuntimeError:
         raise CheckpointError(f"the weights in {path} do not fit its own model configuration") from None
+
+
+def _check_state(checkpoint: Checkpoint) -> None:
+    """That a training can go on from it. Raises TypeError, naming the part."""
+    if set(checkpoint.optimiser) != {"state", "param_groups"}:
+        raise TypeError("optimiser")
+    try:
+        torch.Generator().set_state(checkpoint.generator)
+    except (TypeError, RuntimeError):
+        raise TypeError("generator") from None
 
 
 def _digest(weights: Weights) -> str:

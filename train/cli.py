@@ -48,15 +48,16 @@ def cae(
         ),
     ],
     out: Annotated[Path, typer.Option(help="The checkpoint to write.", metavar="CKPT")],
-    more: Annotated[list[Path] | None, typer.Argument(hidden=True)] = None,
+    more: Annotated[
+        list[Path] | None,
+        typer.Argument(help="More normal footage, as a shell's * gives it.", metavar="PATH"),
+    ] = None,
     recipe_name: Annotated[
-        str | None, typer.Option("--recipe", help=f"One of {', '.join(RECIPES)} [default: report].")
+        str | None, typer.Option("--recipe", help=f"One of {', '.join(RECIPES)} (default report).")
     ] = None,
-    fps: Annotated[
-        float | None, typer.Option(help="Frames taken per second of footage [default: 2].")
-    ] = None,
+    fps: Annotated[float | None, typer.Option(help="Frames taken per second of footage (default 2).")] = None,
     folder_fps: Annotated[
-        float | None, typer.Option(help="Frames per second at which a folder was taken [default: 10].")
+        float | None, typer.Option(help="Frames per second at which a folder was taken (default 10).")
     ] = None,
     epochs: Annotated[int | None, typer.Option(help="Passes over the training frames.")] = None,
     batch: Annotated[int | None, typer.Option(help="Frames per step.")] = None,
@@ -69,7 +70,9 @@ def cae(
             metavar="PATIENCE",
         ),
     ] = None,
-    minutes: Annotated[float, typer.Option(help="Stop after the epoch in which this time is up.")] = math.inf,
+    minutes: Annotated[
+        float | None, typer.Option(min=0, help="Stop after the epoch in which this time is up.")
+    ] = None,
     device: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = "auto",
     resume: Annotated[bool, typer.Option("--resume", help="Go on with the checkpoint at --out.")] = False,
     force: Annotated[bool, typer.Option("--force", help="Replace the checkpoint at --out.")] = False,
@@ -114,7 +117,7 @@ def resumed(start: Checkpoint, given: Mapping[str, object]) -> Recipe:
         if name != "epochs" and value is not None and value != known:
             option = "--" + name.replace("_", "-")
             raise UsageError(
-                f"{option} {value} is not what the checkpoint was trained with ({known}); leave it out to resume"
+                f"{option} {value} is not the checkpoint's own ({known}); leave it out to resume"
             )
     plan = start.recipe.model_copy(update={"epochs": given.get("epochs") or start.recipe.epochs})
     if finished(plan, start.history):
@@ -157,8 +160,8 @@ def describe(plan: Recipe, splits: Splits, device: str) -> str:
     ]
     if splits.rule == "blocks":
         lines.append(
-            f"fewer than 3 clips: each is cut in time with gaps of up to {GAP_S:g} s, a weaker split than one "
-            "by clip; validation losses will flatter"
+            f"fewer than 3 clips: each is cut in time with gaps of up to {GAP_S:g} s, a weaker split than by "
+            "clip; validation losses flatter"
         )
     return "\n".join(lines)
 
@@ -196,7 +199,13 @@ def _progress(plan: Recipe, frames: int, start: Checkpoint | None) -> Iterator[B
 
 
 def _train_until(
-    plan: Recipe, footage: Footage, start: Checkpoint | None, out: Path, device: str, minutes: float, bar: Bar
+    plan: Recipe,
+    footage: Footage,
+    start: Checkpoint | None,
+    out: Path,
+    device: str,
+    minutes: float | None,
+    bar: Bar,
 ) -> Checkpoint:
     """Train to the end, to the time limit or to Ctrl-C, saving on the way. Exits on Ctrl-C."""
     latest, began = start, time.monotonic()
@@ -208,7 +217,7 @@ def _train_until(
             if now - saved_at > SAVE_EVERY_S:
                 save_checkpoint(out, latest)
                 saved_at = now
-            if now - began > 60 * minutes:
+            if minutes is not None and now - began > 60 * minutes:
                 break
     except KeyboardInterrupt:
         _interrupted(latest, out)

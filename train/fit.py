@@ -93,7 +93,7 @@ def finished(recipe: Recipe, history: tuple[Epoch, ...]) -> bool:
 def batches(
     pixels: Pixels, size: int, spec: InputSpec, device: torch.device, shuffle: torch.Generator | None = None
 ) -> Iterator[Tensor]:
-    """size x 3 x height x width float32, the last one perhaps smaller; shuffled where a generator is given."""
+    """size x 3 x height x width float32, the last perhaps smaller; shuffled where a generator is given."""
     everything = torch.from_numpy(pixels)
     count = len(pixels)
     order = torch.arange(count) if shuffle is None else torch.randperm(count, generator=shuffle)

@@ -227,7 +227,8 @@ def split(clips: Sequence[Clip], sampling: Sampling, seed: int) -> Splits:
 
 
 def _data_digest(clips: Iterable[Clip], sampling: Sampling) -> str:
-    parts = [clip.sha256 for clip in clips] + [f"fps={sampling.fps!r}", f"folder_fps={sampling.folder_fps!r}"]
+    rates = (f"fps={float(sampling.fps)!r}", f"folder_fps={float(sampling.folder_fps)!r}")
+    parts = [*(clip.sha256 for clip in clips), *rates]
     return hashlib.sha256("\n".join(parts).encode()).hexdigest()
 
 
