@@ -50,7 +50,7 @@ def _cell(cabin: Cabin) -> tuple[int, int]:
 
 def _inside(items: NDArray[np.float64], there: NDArray[np.bool_]) -> NDArray[np.float64]:
     cells = (items[:, :2] / BLOCK).astype(int)
-    return items[there[cells[:, 1], cells[:, 0]]]
+    return np.asarray(items[there[cells[:, 1], cells[:, 0]]])
 
 
 def _darken(window: Bgra, shade: Mask) -> None:
@@ -139,7 +139,8 @@ def _crown(seed: int, number: int, pixels: int = 112) -> Bgra:
     height += (0.04 if conifer else 0.06) * leaf * (height > 0)
     bases = _NEEDLES if conifer else _LEAVES
     base = bases[number % len(bases)]
-    return _lit(height, np.asarray(base, np.float32) * rng.uniform(0.85, 1.12, 3), 0.055 * pixels)
+    tone = rng.uniform(0.84, 1.08) * rng.uniform(0.95, 1.05, 3)
+    return _lit(height, np.asarray(base * tone, np.float32), 0.055 * pixels)
 
 
 def _heap(rng: np.random.Generator, pixels: int) -> Field:
@@ -172,7 +173,7 @@ def _rock(seed: int, number: int, pixels: int = 72) -> Bgra:
     edge = 0.74 + 0.10 * np.cos(2 * angle + turn[0]) + 0.08 * np.cos(3 * angle + turn[1])
     height = np.sqrt(np.clip(1 - (np.hypot(x, y) / edge) ** 2, 0, None)).astype(np.float32)
     height += 0.10 * ripples(seed, f"rock-{number}", pixels, 5, 40, 0.8) * (height > 0)
-    grey = np.array([140, 150, 160], np.float32) * rng.uniform(0.85, 1.1)
+    grey = np.array([140, 150, 160], np.float32) * np.float32(rng.uniform(0.85, 1.1))
     return _lit(height, grey, 0.10 * pixels)
 
 

@@ -25,7 +25,7 @@ Rect = tuple[float, float, float, float]
 
 @dataclass(frozen=True)
 class Kind:
-    """`size` is the natural longest side and `speed` per second, in units; `ground` the elevation it keeps to."""
+    """Natural longest side and speed per second in units; `ground` is the elevation it keeps to."""
 
     name: KindName
     size: tuple[float, float]
@@ -74,7 +74,7 @@ class Intruder:
 
 @dataclass(frozen=True)
 class Sighting:
-    """One intruder in one frame: native pixels, clipped to the picture. `extent` holds wake and shadow too."""
+    """One intruder in one frame: native pixels, clipped; `extent` holds wake and shadow too."""
 
     frame: int
     track: int
@@ -120,9 +120,9 @@ def sightings(
     body = Boxes.of(intruder.nature.body, intruder, seconds, poses, width, height)
     extent = Boxes.of(intruder.nature.reach, intruder, seconds, poses, width, height)
     alive = (seconds >= intruder.since) & (seconds <= intruder.until)
-    for k in np.flatnonzero(alive & (extent.share > 0)):
+    for k in np.flatnonzero(alive & (extent.share > 0)).tolist():
         box = body.clipped(k, width, height) if body.share[k] >= _SEEN_SHARE else None
-        yield Sighting(int(k), intruder.track, intruder.kind, box, extent.clipped(k, width, height))
+        yield Sighting(k, intruder.track, intruder.kind, box, extent.clipped(k, width, height))
 
 
 @dataclass(frozen=True)
@@ -181,8 +181,8 @@ class Planner:
                 if intruder is not None:
                     return intruder
         raise UsageError(
-            f"{track + left - 1} intruders do not fit into {self.seconds:g} s with {self.wanted.gap_s:g} s between"
-            " them: ask for a longer flight, fewer intruders or a shorter gap."
+            f"{track + left - 1} intruders do not fit into {self.seconds:g} s with {self.wanted.gap_s:g} s"
+            " between: ask for a longer flight, fewer intruders or a shorter gap."
         )
 
     def _span(self, free_from: float, left: int) -> tuple[float, float]:

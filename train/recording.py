@@ -45,9 +45,9 @@ def clear_recordings(out: Path, force: bool) -> None:
 
 
 class Recording:
-    """An H.264 file that takes its name only when it is whole. One thread, so that the machine stays usable."""
+    """An H.264 file that takes its name only when it is whole. One thread: the machine stays usable."""
 
-    def __init__(self, path: Path, width: int, height: int, fps: int, crf: int) -> None:
+    def __init__(self, path: Path, width: int, height: int, fps: int, crf: int, preset: str) -> None:
         self._path, self._part = path, path.with_name(path.name + ".part")
         self._container = av.open(str(self._part), "w", format="mp4")
         stream = self._container.add_stream("libx264", rate=fps)
@@ -55,7 +55,7 @@ class Recording:
         stream.width, stream.height, stream.pix_fmt = width, height, "yuv420p"
         stream.codec_context.thread_count = 1
         stream.codec_context.time_base = Fraction(1, fps)
-        stream.options = {"preset": "superfast", "crf": str(crf), "g": str(fps), "keyint_min": str(fps)}
+        stream.options = {"preset": preset, "crf": str(crf), "g": str(fps), "keyint_min": str(fps)}
         self._stream, self._count = stream, 0
 
     def __enter__(self) -> Recording:

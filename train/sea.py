@@ -34,7 +34,8 @@ class Sea:
 
     def _tile(self, seed: int, name: str, longest: float, copies: int) -> Grey:
         low, high = max(2.0, 5 * self._scale), max(4.0, longest * self._scale)
-        wind = float(np.arctan2(*reversed(_DRIFTS[0 if name == "swell" else 1])))
+        east, south = _DRIFTS[0 if name == "swell" else 1]
+        wind = float(np.arctan2(south, east))
         wave = ripples(seed, name, self._side, low, high, 1.2, wind)
         return np.tile(np.clip(128 + 46 * wave, 0, 255).astype(np.uint8), (copies, copies))
 

@@ -11,17 +11,18 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import cv2
 import numpy as np
 
 from edge.errors import UsageError
 from edge.frames import Picture
-from train.intruders import KINDS, Intruder, KindName, Planner, Sighting, Wanted, most_that_fit, sightings
 from train.chart import Chart, draw_chart
+from train.intruders import Intruder, Planner, Sighting, sightings
+from train.plan import FlightKind, FlightPlan
 from train.recording import Recording, clear_recordings, write_json, write_telemetry
 from train.route import Flight, Poses, Route, Series
 from train.sea import Sea, cut
@@ -31,96 +32,9 @@ from train.world import SIZE, World, seeded
 NOTE = "Simulated pictures: scores measured on them are not comparable with scores on real data."
 _CROSSING_S = 5.0  # a place on the route takes this long from the picture's top to its bottom
 
-FlightKind = Literal["normal", "patrol"]
 Progress = Callable[[str, int, int], None]  # what is being made, frames done, frames in all
 
-
-@dataclass(frozen=True)
-class FlightPlan:
-    """What to simulate. Intruder sizes are pixels of a 1920 pixel wide picture and scale with the width.
-
-    `intruders` is per patrol flight, None for as many as fit without haste; `gap_s` is the time without
-    any before, between and after them; `light` the largest relative change of exposure, `shake` scales
-    route deviations and trembling, `noise` is the sensor's deviation in grey levels. Raises UsageError.
-    """
-
-    width: int = 1920
-    height: int = 1080
-    fps: int = 30
-    seconds: float = 60.0
-    seed: int = 1
-    normals: int = 2
-    patrols: int = 1
-    intruders: int | None = None
-    smallest: float = 8.0
-    largest: float = 96.0
-    kinds: tuple[KindName, ...] = KINDS
-    gap_s: float = 4.0
-    overlap: bool = False
-    light: float = 0.12
-    shake: float = 1.0
-    noise: float = 1.5
-    crf: int = 23
-
-    def __post_init__(self) -> None:
-        for wrong in _mistakes(self):
-            raise UsageError(wrong)
-
-    @property
-    def frames(self) -> int:
-        return max(1, round(self.seconds * self.fps))
-
-    @property
-    def flights(self) -> tuple[tuple[FlightKind, int], ...]:
-        normal = [("normal", n + 1) for n in range(self.normals)]
-        return tuple(normal + [("patrol", n + 1) for n in range(self.patrols)])  # type: ignore[arg-type]
-
-    @property
-    def wanted(self) -> Wanted:
-        return Wanted(self.intruders, self.smallest, self.largest, self.kinds, self.gap_s, self.overlap)
-
-
-def _mistakes(plan: FlightPlan) -> Iterator[str]:
-    """One sentence for each thing that is wrong, the first first."""
-    ranges: list[tuple[str, float, float, float]] = [
-        ("width", plan.width, 96, 3840),
-        ("height", plan.height, 54, 2160),
-        ("fps", plan.fps, 1, 120),
-        ("seconds", plan.seconds, 1, 3600),
-        ("seed", plan.seed, 0, 2**63 - 1),
-        ("normals", plan.normals, 0, 99),
-        ("patrols", plan.patrols, 0, 99),
-        ("smallest", plan.smallest, 8, 400),
-        ("largest", plan.largest, plan.smallest, 400),
-        ("gap", plan.gap_s, 0, 600),
-        ("light", plan.light, 0, 0.6),
-        ("shake", plan.shake, 0, 3),
-        ("noise", plan.noise, 0, 20),
-        ("crf", plan.crf, 0, 51),
-    ]
-    for name, value, low, high in ranges:
-        if not low <= value <= high:
-            yield f"{name} {value:g} is out of range: give {low:g} to {high:g}."
-    if plan.width % 2 or plan.height % 2:
-        yield f"{plan.width}x{plan.height} cannot be encoded: give an even width and height."
-    if not 1 <= plan.width / plan.height <= 3:
-        yield f"{plan.width}x{plan.height} is too tall or too wide: give 1 to 3 times as wide as high."
-    if plan.normals + plan.patrols == 0:
-        yield "nothing to simulate: ask for at least one normal or patrol flight."
-    yield from _mistaken_intruders(plan)
-
-
-def _mistaken_intruders(plan: FlightPlan) -> Iterator[str]:
-    if not plan.kinds or not set(plan.kinds) <= set(KINDS):
-        yield f"intruder kinds must be among {', '.join(KINDS)}."
-    if plan.intruders is not None and plan.intruders < 0:
-        yield f"intruders {plan.intruders} is out of range: give 0 or more."
-    most = most_that_fit(plan.wanted, plan.seconds)
-    if plan.patrols and not plan.overlap and (plan.intruders or 0) > most:
-        yield (
-            f"{plan.intruders} intruders do not fit into {plan.seconds:g} s with {plan.gap_s:g} s between them:"
-            f" ask for at most {most}, a longer flight or a shorter gap."
-        )
+__all__ = ["NOTE", "FlightFiles", "FlightPlan", "Simulation", "Simulator", "simulate_flights", "truth_of"]
 
 
 @dataclass(frozen=True)
@@ -249,19 +163,25 @@ def simulate_flights(
     clear_recordings(out, force)
     simulator = Simulator(plan)
     scenes = [(kind, simulator.scene(kind, number)) for kind, number in plan.flights]
-    tell = progress or (lambda name, done, total: None)
+    total = len(scenes) * plan.frames
     flights: list[FlightFiles] = []
-    for kind, scene in scenes:
-        offset, total = len(flights) * plan.frames, len(scenes) * plan.frames
-        flights.append(
-            _record(plan, kind, scene, out, lambda n, s=scene, o=offset: tell(s.name, o + n, total))
-        )
     manifest = out / "simulation.json"
-    write_json(
-        manifest,
-        {"format": 1, "note": NOTE, "plan": asdict(plan), "flights": [f.video.name for f in flights]},
-    )
+    try:
+        for number, (kind, scene) in enumerate(scenes):
+            tell = partial(_tell, progress, scene.name, number * plan.frames, total)
+            flights.append(_record(plan, kind, scene, out, tell))
+        names = [f.video.name for f in flights]
+        write_json(manifest, {"format": 1, "note": NOTE, "plan": asdict(plan), "flights": names})
+    except OSError as error:  # av's errors of the file system are OSErrors too
+        raise UsageError(
+            f"{out} cannot be written ({error.strerror}): free some space or give another."
+        ) from None
     return Simulation(tuple(flights), manifest)
+
+
+def _tell(progress: Progress | None, name: str, before: int, total: int, done: int) -> None:
+    if progress is not None:
+        progress(name, before + done, total)
 
 
 def _record(
@@ -269,7 +189,7 @@ def _record(
 ) -> FlightFiles:
     video, telemetry = out / f"{scene.name}.mp4", out / f"{scene.name}.telemetry.csv"
     tell(0)
-    with Recording(video, plan.width, plan.height, plan.fps, plan.crf) as recording:
+    with Recording(video, plan.width, plan.height, plan.fps, plan.crf, plan.preset) as recording:
         for n, frame in enumerate(scene.frames()):
             recording.add(frame)
             tell(n + 1)

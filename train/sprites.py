@@ -8,8 +8,8 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from train.intruders import Intruder, KindName, Rect
 from train.ground import SUN, Bgra, Colour
+from train.intruders import Intruder, KindName, Rect
 from train.route import Poses
 from train.world import ripples, seeded
 

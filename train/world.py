@@ -105,7 +105,7 @@ def ripples(
 
 def _at(grid: Field, points: Points) -> NDArray[np.float64]:
     cells = np.clip((points / CELL).astype(int), 0, grid.shape[0] - 1)
-    return grid[cells[:, 1], cells[:, 0]].astype(np.float64)
+    return np.asarray(grid[cells[:, 1], cells[:, 0]], np.float64)
 
 
 def _elevation(seed: int) -> Field:
@@ -180,7 +180,7 @@ def _cabins(seed: int, elevation: Field, growth: Field, bareness: Field) -> Iter
     taken: list[Cabin] = []
     for place in places[good]:
         cabin = _cabin(elevation, place, int(rng.integers(1 << 16)))
-        if cabin is not None and all(np.hypot(cabin.x - c.x, cabin.y - c.y) > 620 for c in taken):
+        if cabin is not None and all(np.hypot(cabin.x - c.x, cabin.y - c.y) > 900 for c in taken):
             taken.append(cabin)
             yield cabin
 
