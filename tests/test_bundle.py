@@ -85,7 +85,10 @@ def test_a_model_without_a_digest_is_refused(tmp_path: Path) -> None:
 
 
 @settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
-@given(raw=st.binary(max_size=300) | st.recursive(st.none() | st.text(), st.lists).map(lambda x: json.dumps(x).encode()))
+@given(
+    raw=st.binary(max_size=300)
+    | st.recursive(st.none() | st.text(), st.lists).map(lambda x: json.dumps(x).encode())
+)
 def test_hostile_manifests_raise_nothing_but_bundle_errors(tmp_path: Path, raw: bytes) -> None:
     (tmp_path / "b").mkdir(exist_ok=True)
     (tmp_path / "b" / MANIFEST).write_bytes(raw)

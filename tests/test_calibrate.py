@@ -21,7 +21,9 @@ def normal(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder_of(tmp_path_factory.mktemp("footage") / "normal", patrol_pictures("." * 140, seed=0))
 
 
-def test_a_calibrated_bundle_lets_normal_frames_pass_and_finds_the_intruder(tmp_path: Path, normal: Path) -> None:
+def test_a_calibrated_bundle_lets_normal_frames_pass_and_finds_the_intruder(
+    tmp_path: Path, normal: Path
+) -> None:
     bundle = flying_bundle(tmp_path / "b", normal)
     calibration = load_bundle(tmp_path / "b").calibration()
     with open_runtime(bundle, "fp32") as runtime:
@@ -113,14 +115,18 @@ def test_conformal_thresholds_keep_the_promised_share_of_blocks_quiet(seed: int,
 
 
 def test_the_gumbel_tail_lands_near_the_true_quantile() -> None:
-    found = [threshold_for(np.random.default_rng(seed).gumbel(5, 2, 60).tolist(), 1.0, 10.0) for seed in range(40)]
+    found = [
+        threshold_for(np.random.default_rng(seed).gumbel(5, 2, 60).tolist(), 1.0, 10.0) for seed in range(40)
+    ]
     true = 5 - 2 * math.log(-math.log1p(-1 / 360))
     assert {method for _, method in found} == {"gumbel"}
     assert abs(np.median([value for value, _ in found]) - true) < 1.5
 
 
 @given(st.lists(st.floats(-1e6, 1e6), min_size=LEAST_BLOCKS, max_size=40), st.floats(0.01, 300))
-def test_an_extrapolated_threshold_is_never_below_the_largest_normal_block(maxima: list[float], rate: float) -> None:
+def test_an_extrapolated_threshold_is_never_below_the_largest_normal_block(
+    maxima: list[float], rate: float
+) -> None:
     threshold, method = threshold_for(maxima, rate, 10.0)
     if method == "gumbel":
         assert threshold > max(maxima)

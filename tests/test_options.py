@@ -48,7 +48,10 @@ def test_the_command_line_wins_over_the_environment_over_the_file(
     ("text", "message"),
     [
         ('drone = "d"\nfsp = 3', r"s\.toml: unknown setting 'fsp' \(did you mean fps\?\)"),
-        ('drone = "d"\n[radio]\nkepalive = 3', r"unknown setting 'radio\.kepalive' \(did you mean keepalive\?\)"),
+        (
+            'drone = "d"\n[radio]\nkepalive = 3',
+            r"unknown setting 'radio\.kepalive' \(did you mean keepalive\?\)",
+        ),
         ('drone = "d"\nfps = 0', r"setting fps = 0: .*greater than 0.*--fps, SKERRY_FPS"),
         ('drone = "d"\n[radio]\nkeepalive = 0', r"setting radio\.keepalive = 0: .*SKERRY_RADIO_KEEPALIVE"),
         ('drone = "d"\nreplay = "slow"', r"setting replay = 'slow': .*'realtime' or 'fast'"),
@@ -56,7 +59,9 @@ def test_the_command_line_wins_over_the_environment_over_the_file(
         ("drone = ", r"s\.toml is not TOML: "),
     ],
 )
-def test_a_mistake_in_the_file_names_the_setting_and_what_is_right(tmp_path: Path, text: str, message: str) -> None:
+def test_a_mistake_in_the_file_names_the_setting_and_what_is_right(
+    tmp_path: Path, text: str, message: str
+) -> None:
     with pytest.raises(SettingsError, match=message):
         Daemon.load({}, toml(tmp_path / "s.toml", text))
 
@@ -76,7 +81,17 @@ def test_flags_are_derived_from_the_model() -> None:
     seen: list[Daemon] = []
     app = typer.Typer()
     app.command()(command(Daemon, seen.append))
-    arguments = ["--drone", "d", "--no-draw", "--broker", "mqtt://b", "--radio-keepalive", "9", "--fps", "1.5"]
+    arguments = [
+        "--drone",
+        "d",
+        "--no-draw",
+        "--broker",
+        "mqtt://b",
+        "--radio-keepalive",
+        "9",
+        "--fps",
+        "1.5",
+    ]
     result = CliRunner().invoke(app, arguments)
     assert result.exit_code == 0, result.output
     (found,) = seen
@@ -88,7 +103,14 @@ def test_help_shows_every_option_with_its_default() -> None:
     app = typer.Typer()
     app.command()(command(Daemon, lambda _: None))
     text = CliRunner().invoke(app, ["--help"], env={"COLUMNS": "200", "TERM": "dumb"}).output
-    for expected in ("--settings", "--drone", "Required.", "--broker", "Default: 20.", "One of realtime, fast."):
+    for expected in (
+        "--settings",
+        "--drone",
+        "Required.",
+        "--broker",
+        "Default: 20.",
+        "One of realtime, fast.",
+    ):
         assert expected in text
 
 

@@ -66,7 +66,9 @@ class Flight:
         for score in scores:
             number = self.recorder.vitals.frames_scored
             heat = np.full((124, 124), score, np.float32)
-            self.recorder.observe(frame(scene(number), number), Finding(score, heat, (BOX,), {"infer": 2_000_000}))
+            self.recorder.observe(
+                frame(scene(number), number), Finding(score, heat, (BOX,), {"infer": 2_000_000})
+            )
             self.clock.advance(0.5)
 
     @property
