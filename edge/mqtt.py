@@ -35,6 +35,7 @@ log = logging.getLogger("skerry.mqtt")
 
 MQTT_MAX_PACKET = 268_435_460  # bytes the format can express
 WINDOW = 20  # messages sent and not yet acknowledged
+ANSWER_S = 5.0  # for the CONNACK
 GOODBYE_S = 0.2  # for the DISCONNECT packet to leave
 # What paho raises on bytes that are not MQTT.
 _NOT_MQTT = (MQTTException, ValueError, IndexError, KeyError, struct.error)
@@ -117,7 +118,7 @@ class Connection:
         self._client: Client | None = None
         self._notes: deque[Callable[[], None]] = deque()
         self._ending: tuple[BrokerError, bool] | None = None
-        self._failures, self._next_attempt = 0, 0.0
+        self._failures, self._next_attempt, self._answer_by = 0, 0.0, 0.0
         self._waker, self._woken = socket.socketpair()
         self._waker.setblocking(False)
         self._woken.setblocking(False)
@@ -181,7 +182,7 @@ class Connection:
         except (OSError, ValueError) as error:
             self._failed(_not_reached(settings, error), by_broker=False)
         else:
-            self._client = client
+            self._client, self._answer_by = client, time.monotonic() + ANSWER_S
 
     def _serve(self, client: Client, timeout_s: float) -> None:
         sock: Any = client.socket()
@@ -190,9 +191,15 @@ class Connection:
             want = [sock] if client.want_write() else []
             readable, writable = self._wait([sock], want, 0.0 if buffered else timeout_s)
             self._exchange(client, bool(readable or buffered), bool(writable))
-        if self._client is client and client.socket() is None:
+        if self._client is not client:
+            return
+        sock = client.socket()
+        if sock is None:
             trouble, by_broker = self._ending or (_closed(self._settings, "without a word"), self.up)
             self._failed(trouble, by_broker)
+        elif not self.up and time.monotonic() > self._answer_by:
+            sock.close()
+            self._failed(_no_answer(self._settings), by_broker=False)
 
     def _exchange(self, client: Client, readable: bool, writable: bool) -> None:
         try:
@@ -238,7 +245,8 @@ class Connection:
         if self._ending is None:
             by_broker = self.up and reason.value not in _NOT_OUR_MESSAGE
             told = str(reason) if flags.is_disconnect_packet_from_server else "the connection broke"
-            self._ending = (_closed(self._settings, told), by_broker)
+            trouble = _closed(self._settings, told) if self.up else _no_answer(self._settings)
+            self._ending = (trouble, by_broker)
 
     def _on_publish(self, client: Client, _: Any, mid: int, reason: ReasonCode, properties: Any) -> None:
         self._progress()
@@ -280,6 +288,14 @@ def _not_reached(settings: BrokerSettings, error: Exception) -> BrokerError:
     else:
         why = getattr(error, "strerror", None) or str(error) or type(error).__name__
     return BrokerError(f"broker {settings.uri} is not there: {why}")
+
+
+def _no_answer(settings: BrokerSettings) -> BrokerError:
+    other = {"5": "3.1.1", "3.1.1": "5"}[settings.protocol]
+    return BrokerError(
+        f"broker {settings.uri} does not answer to MQTT {settings.protocol}; "
+        f"if it is one, try broker.protocol = {other}"
+    )
 
 
 def _closed(settings: BrokerSettings, why: str) -> BrokerError:

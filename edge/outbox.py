@@ -234,7 +234,7 @@ def _connect(path: Path) -> sqlite3.Connection:
         base.execute("PRAGMA synchronous = FULL")
         if fresh:
             base.executescript(f"BEGIN;{_SCHEMA}COMMIT;")
-    except sqlite3.DatabaseError as error:
+    except (sqlite3.DatabaseError, UnicodeDecodeError) as error:  # the latter: a message quoting damaged text
         base.close()
         if any(words in str(error) for words in _OF_THE_MACHINE):
             raise

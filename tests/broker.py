@@ -91,7 +91,7 @@ class Listener:
         self.got: list[tuple[str, bytes, bool]] = []
         self._ready = False
         self._client = Client(CallbackAPIVersion.VERSION2)
-        self._client.reconnect_delay_set(1, 1)
+        self._client.reconnect_delay_set(0.02, 0.05)  # type: ignore[arg-type]
         self._client.on_connect = lambda client, *_: client.subscribe(topic, 1)
         self._client.on_subscribe = self._subscribed
         self._client.on_message = self._record

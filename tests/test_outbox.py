@@ -13,7 +13,7 @@ from datetime import timedelta
 from pathlib import Path
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 import edge.outbox
@@ -191,6 +191,8 @@ def test_a_spoiled_file_is_moved_aside_and_kept_and_a_new_one_begun(path: Path, 
 
 
 @settings(max_examples=20, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@example(where=12_000, junk=bytes(range(128, 256)))
+@example(where=43, junk=b"\0\0\0\0\5")  # an unknown schema format
 @given(where=st.integers(0, 30_000), junk=st.binary(min_size=1, max_size=600))
 def test_no_damage_makes_the_outbox_unusable(tmp_path: Path, where: int, junk: bytes) -> None:
     path = tmp_path / "outbox.sqlite"
