@@ -17,6 +17,8 @@ KINDS: tuple[KindName, ...] = get_args(KindName)
 SEEN_S = (3.0, 6.2)  # how long an intruder stays in view
 _STEP_S = 0.1
 _WATCH_S = 9.0  # both ways from its moment: long enough for everything to have left the picture
+_TAIL_S = 0.5  # a flight ends this long after its last intruder has gone, at least
+_TRIES = 400
 _SEEN_SHARE = 0.25  # of the body's box; less does not count as seen
 
 # A rectangle in the intruder's own frame, in sizes: left, front, right, back; it faces the negative side.
@@ -138,7 +140,8 @@ class Wanted:
 
 
 def most_that_fit(wanted: Wanted, seconds: float) -> int:
-    return max(0, int((seconds - wanted.gap_s) // (SEEN_S[1] + 0.6 + wanted.gap_s)))
+    """Without haste: with room for each to be seen as long as one may be, and its gap before it."""
+    return max(0, int((seconds - _TAIL_S) // (SEEN_S[1] + 0.6 + wanted.gap_s)))
 
 
 @dataclass(frozen=True, eq=False)
@@ -176,7 +179,7 @@ class Planner:
     def _place(self, track: int, name: KindName, free_from: float, left: int) -> Intruder:
         others = [kind for kind in fitting_kinds(self.wanted) if kind != name]
         for kind in (name, *others):
-            for _ in range(120):
+            for _ in range(_TRIES):
                 intruder = self._checked(self._guess(track, kind, free_from, left), free_from, left)
                 if intruder is not None:
                     return intruder
@@ -218,6 +221,8 @@ class Planner:
 
     def _checked(self, intruder: Intruder, free_from: float, left: int) -> Intruder | None:
         """The intruder with the time in which anything of it shows, or None where something is wrong."""
+        if not self._at_home(intruder, np.array([intruder.moment])):
+            return None  # most fail here, and this costs little
         seconds = intruder.moment + np.arange(-_WATCH_S, _WATCH_S, _STEP_S)
         poses = self.flight.poses(seconds)
         body = Boxes.of(intruder.nature.body, intruder, seconds, poses, self.width, self.height)
@@ -230,7 +235,7 @@ class Planner:
             return None
         since, until = seconds[shows[0]] - _STEP_S, seconds[shows[-1]] + _STEP_S
         after = (left - 1) * (SEEN_S[1] + self.wanted.gap_s)
-        too_late = not self.wanted.overlap and until + after > self.seconds - 0.5
+        too_late = not self.wanted.overlap and until + after > self.seconds - _TAIL_S
         if since < min(free_from, self.wanted.gap_s if self.wanted.overlap else free_from) or too_late:
             return None
         if until > self.seconds:

@@ -65,9 +65,9 @@ class Simulation:
 class Simulator:
     """The world of one plan. The chart is drawn at the first frame and shared by all flights."""
 
-    def __init__(self, plan: FlightPlan) -> None:
+    def __init__(self, plan: FlightPlan, world: World | None = None) -> None:
         self.plan = plan
-        self.world = World.of(plan.seed)
+        self.world = world or World.of(plan.seed)
         self.view = np.hypot(1920, self.view_height) / 2  # units from the picture's middle to its corner
         self.route = Route.of(plan.seed, SIZE / 2 - 1.15 * self.view - 120)
 
