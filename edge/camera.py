@@ -81,7 +81,7 @@ class StreamCamera:
 
     def _try_open(self) -> str:
         """'' or why not."""
-        options = {"rtsp_transport": "tcp", "protocol_whitelist": PROTOCOLS, "fflags": "nobuffer"}
+        options = {"rtsp_transport": "tcp", "protocol_whitelist": PROTOCOLS}
         try:
             container = av.open(
                 self._uri,
@@ -189,9 +189,9 @@ class Wish(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    width: int = Field(0, ge=0, le=8192)
-    height: int = Field(0, ge=0, le=8192)
-    fps: int = Field(0, ge=0, le=240)
+    width: int = Field(default=0, ge=0, le=8192)
+    height: int = Field(default=0, ge=0, le=8192)
+    fps: int = Field(default=0, ge=0, le=240)
 
 
 def v4l2_camera(device: str, name: str, wish: Wish) -> CaptureCamera:

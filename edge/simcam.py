@@ -35,12 +35,12 @@ class Scene(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    width: int = Field(640, ge=64, le=4096)
-    height: int = Field(480, ge=48, le=4096)
-    fps: float = Field(10.0, gt=0, le=240, allow_inf_nan=False)
-    seed: int = Field(0, ge=0, le=2**32)
-    intruder_every: float = Field(20.0, ge=0, le=86400)  # seconds; 0 for never
-    frames: int = Field(0, ge=0)  # after which the stream ends; 0 for never
+    width: int = Field(default=640, ge=64, le=4096)
+    height: int = Field(default=480, ge=48, le=4096)
+    fps: float = Field(default=10.0, gt=0, le=240, allow_inf_nan=False)
+    seed: int = Field(default=0, ge=0, le=2**32)
+    intruder_every: float = Field(default=20.0, ge=0, le=86400)  # seconds; 0 for never
+    frames: int = Field(default=0, ge=0)  # after which the stream ends; 0 for never
 
 
 class Painter:
