@@ -21,8 +21,9 @@ _TAIL_S = 0.5  # a flight ends this long after its last intruder has gone, at le
 _TRIES = 400
 _SEEN_SHARE = 0.25  # of the body's box; less does not count as seen
 
-# A rectangle in the intruder's own frame, in sizes: left, front, right, back; it faces the negative side.
-Rect = tuple[float, float, float, float]
+# In the intruder's own frame, in sizes: x to its right, y to its back; it faces the negative side.
+Rect = tuple[float, float, float, float]  # left, front, right, back
+Outline = tuple[tuple[float, float], ...]  # corners of its convex hull
 
 
 @dataclass(frozen=True)
@@ -33,19 +34,38 @@ class Kind:
     size: tuple[float, float]
     speed: tuple[float, float]
     ground: tuple[float, float]
-    body: Rect
-    reach: Rect  # everything it changes in the picture: wake and shadow too
+    body: Outline
+    reach: Outline  # everything it changes in the picture: wake and shadow too
+
+
+def _mirrored(*right: tuple[float, float]) -> Outline:
+    return (*right, *((-x, y) for x, y in right))
+
+
+def _rect(left: float, front: float, right: float, back: float) -> Outline:
+    return ((left, front), (right, front), (right, back), (left, back))
 
 
 _FAR = 1e9
+_BOAT = _mirrored((0.0, -0.5), (0.09, -0.36), (0.16, -0.12), (0.175, 0.2), (0.15, 0.48), (0.04, 0.52))
+_PERSON = _mirrored((0.5, 0.0), (0.44, -0.14), (0.44, 0.14), (0.22, -0.42), (0.22, 0.42))
+_CAR = _mirrored((0.12, -0.5), (0.23, -0.38), (0.23, 0.38), (0.12, 0.5))
+_DRONE = _mirrored((0.3, -0.45), (0.45, -0.3), (0.45, 0.3), (0.3, 0.45))
 _KINDS = {
     kind.name: kind
     for kind in (
-        Kind("boat", (40, 96), (30, 65), (-_FAR, -45), (-0.18, -0.5, 0.18, 0.5), (-0.8, -0.5, 0.8, 2.6)),
-        Kind("person", (8, 24), (8, 22), (12, _FAR), (-0.5, -0.5, 0.5, 0.5), (-1.6, -1.6, 1.6, 1.6)),
-        Kind("car", (56, 92), (30, 80), (30, _FAR), (-0.23, -0.5, 0.23, 0.5), (-0.6, -0.7, 0.6, 0.7)),
-        Kind("drone-shadow", (18, 60), (30, 80), (4, _FAR), (-0.5, -0.5, 0.5, 0.5), (-0.5, -0.5, 0.5, 0.5)),
-        Kind("debris", (10, 64), (0, 5), (-_FAR, -25), (-0.4, -0.5, 0.4, 0.5), (-0.45, -0.55, 0.45, 0.55)),
+        Kind("boat", (40, 96), (30, 65), (-_FAR, -45), _BOAT, _rect(-0.8, -0.56, 0.8, 2.6)),
+        Kind("person", (8, 24), (8, 22), (12, _FAR), _PERSON, _rect(-1.6, -1.6, 1.6, 1.6)),
+        Kind("car", (56, 92), (30, 80), (30, _FAR), _CAR, _rect(-0.6, -0.7, 0.6, 0.7)),
+        Kind("drone-shadow", (18, 60), (30, 80), (4, _FAR), _DRONE, _rect(-0.5, -0.5, 0.5, 0.5)),
+        Kind(
+            "debris",
+            (10, 64),
+            (0, 5),
+            (-_FAR, -25),
+            _rect(-0.38, -0.46, 0.38, 0.46),
+            _rect(-0.45, -0.55, 0.45, 0.55),
+        ),
     )
 }
 
@@ -87,7 +107,7 @@ class Sighting:
 
 @dataclass(frozen=True, eq=False)
 class Boxes:
-    """Axis-aligned boxes of one rectangle over n moments, in pixels, and the share of each in the picture."""
+    """Axis-aligned boxes of one outline over n moments, in pixels, and the share of each in the picture."""
 
     low: Points
     high: Points
@@ -95,12 +115,12 @@ class Boxes:
 
     @classmethod
     def of(
-        cls, rect: Rect, intruder: Intruder, seconds: Series, poses: Poses, width: int, height: int
+        cls, outline: Outline, intruder: Intruder, seconds: Series, poses: Poses, width: int, height: int
     ) -> Boxes:
         middle = poses.to_picture(intruder.places(seconds), width, height)
         turn = intruder.course - poses.heading
         pixels = intruder.size * width / 1920 / poses.zoom
-        corners = np.array([(x, y) for x in (rect[0], rect[2]) for y in (rect[1], rect[3])])
+        corners = np.array(outline)
         across = np.cos(turn)[:, None] * corners[:, 0] - np.sin(turn)[:, None] * corners[:, 1]
         down = np.sin(turn)[:, None] * corners[:, 0] + np.cos(turn)[:, None] * corners[:, 1]
         spread = np.stack([across, down], -1) * pixels[:, None, None]
@@ -248,7 +268,7 @@ class Planner:
         height = self.world.height(places)
         if not bool(((height > low) & (height < high)).all()):
             return False
-        return low < 0 or not self.world.under_trees(places, margin=0.5 * intruder.size).any()
+        return low < 0 or not self.world.blocked(places, margin=0.5 * intruder.size).any()
 
 
 def fitting_kinds(wanted: Wanted) -> tuple[KindName, ...]:

@@ -103,7 +103,7 @@ def _wake(rng: np.random.Generator) -> Layer:
     arm = np.exp(-(((x - 0.04 - 0.23 * back) / (0.035 + 0.03 * back)) ** 2)) * np.exp(-back / 1.3)
     wash = np.exp(-((x / (0.10 + 0.05 * back)) ** 2)) * np.exp(-np.clip(y - 0.45, 0, None) / 0.8) * (y > 0.42)
     noise = ripples(int(rng.integers(1 << 31)), "wake", 640, 6, 60, 0.8)[:height, :width]
-    foam = np.clip((0.9 * arm + 0.8 * wash) * (1 + 0.35 * noise), 0, 1) * np.clip((2.6 - y) / 0.5, 0, 1)
+    foam = np.clip((1.1 * arm + 0.95 * wash) * (1 + 0.35 * noise), 0, 1) * np.clip((2.6 - y) / 0.5, 0, 1)
     canvas.image[..., :3] = (246, 246, 240)
     canvas.image[..., 3] = 235 * foam * np.clip(back / 0.1, 0, 1)
     return canvas.layer()
@@ -141,7 +141,7 @@ def _drone_shadow() -> list[Layer]:
     drone = _Canvas((-0.5, -0.5, 0.5, 0.5))
     for x in (-0.3, 0.3):
         for y in (-0.3, 0.3):
-            drone.shape([(x, y), (x * 0.9, y * 1.1), (0.02, 0.05), (-0.02, -0.05)], (0, 0, 0))
+            drone.shape([(x * 1.1, y * 0.9), (x * 0.9, y * 1.1), (-0.04, 0.04), (0.04, -0.04)], (0, 0, 0))
             drone.oval(x, y, 0.30, 0.30, (0, 0, 0))
     drone.oval(0, 0, 0.26, 0.36, (0, 0, 0))
     return [drone.shadow(0, 0.72, 0.022)]

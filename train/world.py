@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cached_property
 from typing import TypeAlias
 
 import cv2
@@ -60,10 +61,17 @@ class World:
         """Elevation at points, nearest coarse cell."""
         return _at(self.elevation, points)
 
-    def under_trees(self, points: Points, margin: float = 0.0) -> NDArray[np.bool_]:
-        """Whether a crown comes nearer than `margin` units to each point."""
-        gap = np.linalg.norm(points[:, None] - self.trees[None, :, :2], axis=2) - self.trees[None, :, 2]
+    def blocked(self, points: Points, margin: float = 0.0) -> NDArray[np.bool_]:
+        """Whether a crown or a cabin comes nearer than `margin` units to each point."""
+        gap = (
+            np.linalg.norm(points[:, None] - self._standing[None, :, :2], axis=2) - self._standing[None, :, 2]
+        )
         return np.asarray((gap < margin).any(axis=1))
+
+    @cached_property
+    def _standing(self) -> NDArray[np.float64]:
+        cabins = np.array([(c.x, c.y, 62.0) for c in self.cabins]).reshape(-1, 3)
+        return np.vstack([self.trees, cabins])
 
 
 def seeded(seed: int, *names: str | int) -> np.random.Generator:
