@@ -86,7 +86,7 @@ def _kinds(names: list[str] | None) -> tuple[KindName, ...]:
 
 def _with_bar(plan: FlightPlan, out: Path, force: bool) -> Simulation:
     columns = (TextColumn("{task.description:<12}"), BarColumn(), TextColumn("{task.completed}/{task.total}"))
-    with Progress(*columns, TimeRemainingColumn(), console=Console(stderr=True)) as bar:
+    with Progress(*columns, TimeRemainingColumn(), console=Console(stderr=True), transient=True) as bar:
         task = bar.add_task("the world", total=plan.frames * len(plan.flights))
 
         def tell(name: str, done: int, total: int) -> None:
