@@ -22,7 +22,7 @@ _JACKETS: tuple[Colour, ...] = ((30, 30, 220), (20, 200, 250), (240, 240, 240), 
 class Layer:
     """A picture that fills `rect` (in sizes, the intruder's own frame), moved by `away` units down-sun."""
 
-    image: Bgra
+    image: Bgra | NDArray[np.float32]  # while being laid: float32, premultiplied
     rect: Rect
     away: float = 0.0
 
