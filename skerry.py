@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import traceback
 from dataclasses import dataclass
 from importlib import import_module
 from importlib.metadata import PackageNotFoundError, version
@@ -57,6 +58,9 @@ def main() -> None:
         _fail(str(error), error.exit_code)
     except ModuleNotFoundError as error:
         _fail(_missing(error, verb), 2)
+    except Exception:  # noqa: BLE001 - the last line of defence: shown whole, and with its documented code
+        traceback.print_exc()
+        raise SystemExit(70) from None
 
 
 def build(verb: str | None) -> typer.Typer:

@@ -15,13 +15,14 @@ from pathlib import Path
 import numpy as np
 
 from edge.bundle import ModelBundle
+from edge.clock import SystemClock
 from edge.detector import Stopwatch, choose_variant, open_detector, open_runtime
 from edge.errors import UsageError
 from edge.events import MAX_PICTURE_BYTES
 from edge.frames import Frame
 from edge.outbox import Outbox
 from edge.recordings import open_recording
-from edge.simcam import SimCamera
+from edge.simcam import Scene, SimCamera
 from edge.snapshots import heat_picture, snapshot
 
 WARM_UP = 10
@@ -117,10 +118,15 @@ def write_json(path: Path, times: StageTimes, about: Mapping[str, str]) -> None:
 def _timed(footage: Path | None, count: int) -> Iterator[tuple[Frame, int]]:
     """Frames with the nanoseconds it took to get each; a generated camera where no footage is named."""
     if footage is None:
-        yield from islice(_timed_frames(iter(SimCamera())), count)
+        scene = Scene(width=1920, height=1080, frames=count)
+        yield from _timed_frames(SimCamera(scene, SystemClock()).frames(_everything))
         return
     with open_recording(footage) as recording:
         yield from islice(_timed_frames(iter(recording)), count)
+
+
+def _everything(_stream_s: float) -> bool:
+    return True
 
 
 def _timed_frames(frames: Iterable[Frame]) -> Iterator[tuple[Frame, int]]:

@@ -232,7 +232,7 @@ def _sentences(model: type[BaseModel], error: ValidationError) -> Iterator[str]:
         if option is None:
             yield f"setting {'.'.join(path) or 'file'}: {mistake['msg']}"
         elif mistake["type"] == "missing":
-            yield f"setting {option.key} is missing: give {option.flag} or {option.variable}, or set it in the file"
+            yield f"setting {option.key} is missing: give {option.flag}, {option.variable} or set it"
         else:
             given = mistake.get("input")
             shown = "" if given is None else f" = {given!r}"

@@ -118,7 +118,8 @@ def _table(
     parity: Mapping[str, Parity], models: Mapping[str, bytes], pictures: HeldOut, truth: Reference
 ) -> Table:
     table = Table(
-        title=f"Against PyTorch: {pictures.undisturbed} held-out frames, {len(DISTURBANCES)} disturbances",
+        title=f"Against PyTorch: {pictures.undisturbed} held-out frames, as they are and disturbed in "
+        f"{len(DISTURBANCES)} ways",
         caption=f"alarms at a provisional threshold of {truth.threshold:.4g}, above every undisturbed frame",
         title_justify="left",
         caption_justify="left",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from rich.box import SIMPLE_HEAD
 from rich.console import Group
 from rich.table import Table
 from rich.text import Text
@@ -9,6 +10,8 @@ from rich.text import Text
 from edge.events import Box, Event, Phase, Severity
 from ground.view import Drone, GroundView, Incident, Now, printable
 
+SHOWN_BOXES = 3
+MAX_NAME = 24
 SILENT_S = 30.0  # three health messages
 _SEVERITY = {Severity.LOW: "yellow", Severity.MEDIUM: "dark_orange", Severity.HIGH: "bold red"}
 _STATE = {"online": "green", "offline": "bright_black", "lost": "bold red", "unknown": "yellow"}
@@ -30,13 +33,13 @@ def newest_first(view: GroundView) -> list[Incident]:
 
 
 def _alerts(view: GroundView, rows: int) -> Table:
-    table = Table(title="Alerts", title_justify="left", expand=True)
-    for column in ("Drone", "Since (UTC)", "Severity", "Phase"):
+    table = Table(title="Alerts", title_justify="left", box=SIMPLE_HEAD, padding=(0, 1, 0, 0))
+    for column in ("Drone", "Since UTC", "Severity", "Phase"):
         table.add_column(column, no_wrap=True)
-    table.add_column("Score / threshold", justify="right", no_wrap=True)
-    table.add_column("Boxes", overflow="ellipsis", no_wrap=True)
+    table.add_column("Score", justify="right", no_wrap=True)
+    table.add_column("Boxes", min_width=6)  # not no_wrap: the one that gives way on a narrow terminal
     table.add_column("Latency", justify="right", no_wrap=True)
-    table.add_column("Pictures", no_wrap=True)
+    table.add_column("Pics", no_wrap=True)
     for incident in newest_first(view)[:rows]:
         table.add_row(*_alert(incident), style="dim" if incident.event.phase is Phase.END else "")
     return table
@@ -46,22 +49,29 @@ def _alert(incident: Incident) -> list[Text]:
     event = incident.event
     phase = f"{event.phase.value} (late)" if event.historical else event.phase.value
     return [
-        Text(f"{event.site}/{event.drone}"),
+        Text(_name(event.site, event.drone)),
         Text(f"{event.begun.utc:%H:%M:%S}"),
         Text(event.severity.value, _SEVERITY[event.severity]),
         Text(phase),
-        Text(f"{event.score:.3g} / {event.threshold:.3g}"),
-        Text(boxes_text(event)),
+        Text(f"{event.score:.3g}/{event.threshold:.3g}"),
+        Text(boxes_text(event), no_wrap=True, overflow="ellipsis"),
         Text(latency_text(incident.latency_s)),
-        Text(" ".join(sorted(incident.pictures))),
+        Text(str(len(incident.pictures) or "")),
     ]
 
 
+def _name(site: str, drone: str) -> str:
+    """Cut from the left: a site is shared, a drone's name is not."""
+    name = f"{site}/{drone}"
+    return name if len(name) <= MAX_NAME else "…" + name[-MAX_NAME + 1 :]
+
+
 def boxes_text(event: Event) -> str:
-    """'2: 120,44 32x18 ...': how many, then each as left, top and size in native pixels."""
+    """'5: 120,44 32x18 200,60 16x16 ...': how many, then the first as left,top and size in native pixels."""
     if not event.boxes:
         return "-"
-    return f"{len(event.boxes)}: " + "  ".join(_box(box) for box in event.boxes)
+    more = " ..." if len(event.boxes) > SHOWN_BOXES else ""
+    return f"{len(event.boxes)}: " + " ".join(_box(box) for box in event.boxes[:SHOWN_BOXES]) + more
 
 
 def _box(box: Box) -> str:
@@ -80,7 +90,7 @@ def seconds_text(seconds: float) -> str:
 
 
 def _drones(view: GroundView, now: Now, rows: int) -> Table:
-    table = Table(title="Drones", title_justify="left", expand=True)
+    table = Table(title="Drones", title_justify="left", box=SIMPLE_HEAD, padding=(0, 1, 0, 0))
     for column in ("Drone", "State", "Camera"):
         table.add_column(column, no_wrap=True)
     for column in ("Scored", "Skipped", "Blind", "Outbox", "Missing", "Heard"):
@@ -97,7 +107,7 @@ def _drone(drone: Drone, now: Now) -> list[Text]:
     silent_s = (now.mono_ns - drone.heard_ns) / 1e9
     overdue = drone.state == "online" and silent_s > SILENT_S
     return [
-        Text(f"{drone.site}/{drone.name}"),
+        Text(_name(drone.site, drone.name)),
         Text(drone.state, _STATE[drone.state]),
         *_health(drone),
         Text(str(drone.gaps), "red" if drone.gaps else ""),

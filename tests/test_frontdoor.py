@@ -157,3 +157,17 @@ def test_ctrl_c_ends_without_a_traceback(probe: RunVerb) -> None:
     code, said = probe(KeyboardInterrupt())
     assert code == 130
     assert "Traceback" not in said
+
+
+def test_what_nobody_foresaw_is_shown_whole_and_leaves_with_70(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def broken(verb: str | None) -> None:
+        raise ZeroDivisionError("a defect")
+
+    monkeypatch.setattr(skerry, "build", broken)
+    monkeypatch.setattr(sys, "argv", ["skerry", "watch"])
+    with pytest.raises(SystemExit) as left:
+        skerry.main()
+    assert left.value.code == 70
+    assert "ZeroDivisionError: a defect" in capsys.readouterr().err

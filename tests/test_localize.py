@@ -57,7 +57,7 @@ def test_nothing_hot_is_no_box() -> None:
 def test_boxes_stay_inside_the_picture(seed: int, width: int, height: int) -> None:
     heat = np.random.default_rng(seed).normal(size=(31, 31)).astype(np.float32)
     for box in boxes(heat, 1.0, width, height):
-        assert 0 <= box.x
+        assert box.x >= 0
         assert box.x + box.width <= width
         assert box.y + box.height <= height
 
@@ -82,7 +82,7 @@ def test_statistics_that_cannot_be_right_are_refused(spoil: str) -> None:
     if spoil == "zero":
         std[0, 0] = 0
     data = ErrorStatistics(mean, std).to_bytes()
-    with pytest.raises(BundleError, match="does not fit a 2x2|does not fit a 3x2"):
+    with pytest.raises(BundleError, match=r"does not fit a [23]x2"):
         ErrorStatistics.from_bytes(data, (2, 3) if spoil == "shape" else (2, 2))
 
 

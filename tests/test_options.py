@@ -55,7 +55,7 @@ def test_the_command_line_wins_over_the_environment_over_the_file(
         ('drone = "d"\nfps = 0', r"setting fps = 0: .*greater than 0.*--fps, SKERRY_FPS"),
         ('drone = "d"\n[radio]\nkeepalive = 0', r"setting radio\.keepalive = 0: .*SKERRY_RADIO_KEEPALIVE"),
         ('drone = "d"\nreplay = "slow"', r"setting replay = 'slow': .*'realtime' or 'fast'"),
-        ("fps = 3", r"setting drone is missing: give --drone or SKERRY_DRONE"),
+        ("fps = 3", r"setting drone is missing: give --drone, SKERRY_DRONE"),
         ("drone = ", r"s\.toml is not TOML: "),
     ],
 )
@@ -119,7 +119,5 @@ def test_help_shows_every_option_with_its_default() -> None:
 def test_hostile_files_raise_nothing_but_settings_errors(tmp_path: Path, data: bytes) -> None:
     file = tmp_path / "s.toml"
     file.write_bytes(data)
-    try:
+    with pytest.raises(SettingsError):  # at the very least the drone's name is missing
         Daemon.load({}, file)
-    except SettingsError as error:
-        assert "\n" not in str(error).strip()

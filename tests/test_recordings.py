@@ -86,7 +86,7 @@ def test_a_folder_without_footage_says_what_was_looked_for_and_found(tmp_path: P
 
 def test_a_folder_of_clips_is_not_one_recording(tmp_path: Path) -> None:
     frames_in(tmp_path / "clips" / "a", 1)
-    with pytest.raises(FootageError, match="holds 1; name one of them, such as .*clips/a"):
+    with pytest.raises(FootageError, match=r"holds 1; name one of them, such as .*clips/a"):
         open_recording(tmp_path / "clips")
 
 

@@ -45,5 +45,4 @@ def test_after_the_first_ctrl_c_the_second_one_forces() -> None:
         os.kill(os.getpid(), signal.SIGINT)
         assert stop.wait(1)
         with pytest.raises(KeyboardInterrupt):
-            os.kill(os.getpid(), signal.SIGINT)
-            stop.wait(1)
+            signal.raise_signal(signal.SIGINT)

@@ -193,10 +193,21 @@ def test_the_screen_says_what_an_operator_asks() -> None:
     send(view, health(last_sequence=1, depth=3, outbox_age_s=12), 1)
     view.receive("skerry/v1/skye/d1/event", b"{}", now())
     shown = screen(view, seconds=3)
-    for words in ("skye/d1", "12:00:00", "high", "begin", "2.5 / 1", "1: 120,44 32x18", "42 ms", "snapshot"):
+    for words in ("skye/d1", "12:00:00", "high", "begin", "2.5/1", "1: 120,44 32x18", "42 ms"):
         assert words in shown, words
     for words in ("online", "watching", "90", "7", "2 s", "3 (12 s)", "2 s ago", "1 malformed", "connected"):
         assert words in shown, words
+
+
+def test_a_narrow_terminal_costs_boxes_and_nothing_else() -> None:
+    view = GroundView()
+    boxes = tuple(Box(x=1111, y=1111, width=222, height=222, peak=2.0, area=300) for _ in range(16))
+    send(view, status("online", "started"))
+    send(view, event(boxes=boxes, historical=True))
+    shown = screen(view, width=80)
+    for words in ("skye/d1", "12:00:00", "high", "begin (late)", "2.5/1", "16:"):
+        assert words in shown, words
+    assert "ago" in shown
 
 
 # --- hostile messages ---
