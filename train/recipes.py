@@ -27,7 +27,9 @@ class Recipe(BaseModel):
 RECIPES: dict[str, dict[str, Any]] = {
     "report": {},
     "sigmoid": {"model": CaeConfig(tail="sigmoid")},
-    "quick": {"epochs": 40, "lr": 0.003},
+    # About a minute on two cores for 400 frames. Small steps leave the mean picture behind sooner, the plain
+    # sigmoid learns faster at first, and validation picks an epoch that is not on a spike.
+    "quick": {"model": CaeConfig(tail="sigmoid"), "epochs": 24, "batch": 8, "lr": 0.003, "early_stop": 8},
 }
 
 
