@@ -48,9 +48,9 @@ _REFUSALS = {
     0x8A: "has banned this client",
     0x8C: "refuses this way of logging in",
 }
-# Reasons for which a broker closes a connection whatever was sent over it: normal, busy, shutting down,
+# Reasons for which a broker closes a connection whatever was sent over it: busy, shutting down,
 # keep alive, taken over, administrative, other server, connect time.
-_NOT_OUR_MESSAGE = {0x00, 0x89, 0x8B, 0x8D, 0x8E, 0x98, 0x9C, 0x9D, 0xA0}
+_NOT_OUR_MESSAGE = {0x89, 0x8B, 0x8D, 0x8E, 0x98, 0x9C, 0x9D, 0xA0}
 
 
 class LoginError(BrokerError):
