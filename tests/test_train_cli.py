@@ -86,6 +86,13 @@ def test_resumed_and_uninterrupted_trainings_end_in_the_same_weights(flights: Pa
     assert all(torch.equal(a, b) for a, b in zip(whole, halves, strict=True))
 
 
+def test_a_training_that_early_stop_ended_is_not_resumed(flights: Path, tmp_path: Path) -> None:
+    common = ("--normal", flights, "--fps", 10, "--lr", 1, "--early-stop", 1, "--out", tmp_path / "a.ckpt")
+    assert "epoch 40 of 40" not in train(*common, "--epochs", 40)
+    with pytest.raises(UsageError, match=r"early stop ended this training after .* train anew with --force"):
+        train(*common, "--epochs", 50, "--resume")
+
+
 def test_a_time_limit_ends_after_the_epoch_and_says_how_to_go_on(flights: Path, tmp_path: Path) -> None:
     said = train("--normal", flights, "--fps", 10, "--minutes", 0, "--out", tmp_path / "a.ckpt")
     assert "epoch 1 of 1 trained" in said

@@ -120,8 +120,12 @@ def resumed(start: Checkpoint, given: Mapping[str, object]) -> Recipe:
                 f"{option} {value} is not the checkpoint's own ({known}); leave it out to resume"
             )
     plan = start.recipe.model_copy(update={"epochs": given.get("epochs") or start.recipe.epochs})
-    if finished(plan, start.history):
+    if len(start.history) >= plan.epochs:
         raise UsageError(f"all {len(start.history)} epochs are done already; give more with --epochs")
+    if finished(plan, start.history):
+        raise UsageError(
+            f"early stop ended this training after {len(start.history)} epochs; train anew with --force"
+        )
     return plan
 
 
