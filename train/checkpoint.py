@@ -9,6 +9,7 @@ import hashlib
 import os
 import pickle
 import platform
+import warnings
 import zipfile
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -170,7 +171,9 @@ def _read(path: Path) -> dict[str, Any]:
         with path.open("rb") as file:
             if not zipfile.is_zipfile(file):
                 raise CheckpointError(f"{path} is not a checkpoint, or it is cut short")
-        content = torch.load(path, map_location="cpu", weights_only=True)
+        with warnings.catch_warnings():  # torch muses about damaged files before it gives up on them
+            warnings.simplefilter("ignore")
+            content = torch.load(path, map_location="cpu", weights_only=True)
     except OSError as error:
         raise CheckpointError(f"the checkpoint {path} cannot be read: {error.strerror or error}") from None
     except pickle.UnpicklingError:
