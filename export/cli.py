@@ -124,7 +124,7 @@ def _table(
         title_justify="left",
         caption_justify="left",
     )
-    for column in ("variant", "MB", "drift max", "mean", "rank correlation", "alarms + / -", "gate"):
+    for column in ("variant", "MB", "drift max", "mean", "rank corr.", "alarms + / -", "gate"):
         table.add_column(column, justify="left" if column == "variant" else "right")
     for variant, found in parity.items():
         table.add_row(

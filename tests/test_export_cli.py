@@ -1,0 +1,278 @@
+import hashlib
+import json
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+import skerry
+from edge.bundle import ModelBundle, load_bundle
+from edge.detector import open_runtime
+from edge.preprocess import InputSpec, to_tensor
+from tests.builders import flying_bundle, folder_of, scene
+from tests.networks import SMALL, lively
+from train.cae import CAE
+from train.checkpoint import Checkpoint, Epoch, Record, load_checkpoint, save_checkpoint, versions
+from train.footage import Sampling, read_footage
+from train.recipes import recipe
+
+HISTORY = (
+    Epoch(epoch=1, train=0.04, validation=0.05, seconds=1),
+    Epoch(epoch=2, train=0.02, validation=0.03, seconds=2),
+)
+
+
+@pytest.fixture(scope="module")
+def flights(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("flights")
+    for clip in range(4):
+        folder_of(folder / f"clip{clip}", [scene(100 * clip + number) for number in range(10)])
+    return folder
+
+
+@pytest.fixture(scope="module")
+def checkpoint(flights: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return saved(tmp_path_factory.mktemp("trained") / "cae.ckpt", lively(), flights)
+
+
+def saved(path: Path, network: CAE, flights: Path) -> Path:
+    """A checkpoint as training would leave it, without the training."""
+    footage = read_footage([flights], Sampling(fps=2, folder_fps=2), 0, InputSpec())
+    record = Record(
+        recipe=recipe("report", model=SMALL),
+        input=InputSpec(),
+        splits=footage.splits,
+        history=HISTORY,
+        versions=versions(),
+    )
+    optimiser = torch.optim.Adam(network.parameters()).state_dict()
+    state = torch.Generator().get_state()
+    save_checkpoint(path, Checkpoint(record, network.state_dict(), None, optimiser, state))
+    return path
+
+
+@pytest.fixture(scope="module")
+def made(checkpoint: Path, tmp_path_factory: pytest.TempPathFactory) -> ModelBundle:
+    out = tmp_path_factory.mktemp("made") / "islands"
+    with pytest.MonkeyPatch.context() as patch:
+        assert run(patch, checkpoint, "--out", out) == 0
+    return load_bundle(out)
+
+
+def run(patch: pytest.MonkeyPatch, *words: object) -> object:
+    """`skerry export WORDS` in this process; its exit code."""
+    patch.setattr(sys, "argv", ["skerry", "export", *map(str, words)])
+    with pytest.raises(SystemExit) as ended:
+        skerry.main()
+    return ended.value.code or 0
+
+
+def test_a_checkpoint_becomes_a_bundle_with_both_models(made: ModelBundle) -> None:
+    assert made.manifest.kind == "reconstruction"
+    assert made.manifest.name == "islands"
+    assert made.manifest.variants == {"fp32": "model.fp32.onnx", "int8-cpu": "model.int8-cpu.onnx"}
+    assert sorted(path.name for path in made.folder.iterdir()) == [
+        "manifest.json",
+        "model.fp32.onnx",
+        "model.int8-cpu.onnx",
+    ]
+
+
+def test_the_bundle_is_not_calibrated_yet(made: ModelBundle) -> None:
+    assert made.manifest.calibration is None
+
+
+def test_the_models_fly_and_answer_as_the_checkpoint_does(made: ModelBundle, checkpoint: Path) -> None:
+    tensor = to_tensor(scene(5), made.manifest.input)
+    with torch.inference_mode():
+        wanted = load_checkpoint(checkpoint).build()(torch.from_numpy(tensor)).numpy()
+    for variant, near in (("fp32", 1e-5), ("int8-cpu", 0.05)):
+        with open_runtime(made, variant) as runtime:
+            assert np.abs(runtime(tensor) - wanted).max() < near
+
+
+def test_the_bundle_says_how_far_each_model_is_from_pytorch(made: ModelBundle) -> None:
+    parity = made.manifest.parity
+    assert set(parity) == {"fp32", "int8-cpu"}
+    frames = made.manifest.provenance["gate"]["undisturbed_frames"]
+    assert all(found.frames == 7 * frames and found.within_tolerance for found in parity.values())
+    assert parity["fp32"].max_drift < 1e-5 < parity["int8-cpu"].max_drift
+
+
+def test_the_bundle_says_where_it_comes_from(made: ModelBundle, checkpoint: Path) -> None:
+    provenance, record = made.manifest.provenance, load_checkpoint(checkpoint).record
+    assert provenance["checkpoint_sha256"] == hashlib.sha256(checkpoint.read_bytes()).hexdigest()
+    assert provenance["weights_sha256"] == record.weights_sha256
+    assert provenance["data_sha256"] == record.splits.data_sha256
+    assert provenance["recipe"]["name"] == "report"
+    assert provenance["training"] == {
+        "epochs": 2,
+        "weights_of_epoch": 2,
+        "train_mse": 0.02,
+        "validation_mse": 0.03,
+        "seconds": 3,
+    }
+    assert {"torch", "onnx", "onnxruntime"} <= set(provenance["exported_with"])
+    assert "1.01 x the largest" in provenance["gate"]["threshold_rule"]
+    assert provenance["gate"]["footage"] == "the checkpoint's validation split"
+
+
+def test_nothing_in_the_bundle_names_the_machine(made: ModelBundle, checkpoint: Path) -> None:
+    manifest = (made.folder / "manifest.json").read_text()
+    assert str(checkpoint.parent) not in manifest
+
+
+def test_the_table_and_the_next_command_are_printed(
+    checkpoint: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    assert run(monkeypatch, checkpoint, "--out", tmp_path / "b", "--variants", "fp32") == 0
+    shown = capfd.readouterr()
+    assert "rank corr." in shown.out
+    assert "passed" in shown.out
+    assert f"skerry calibrate {tmp_path / 'b'} --normal" in shown.out
+    assert shown.err == ""
+
+
+def test_a_variant_beyond_the_tolerance_ends_the_export_and_writes_nothing(
+    checkpoint: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = tmp_path / "bundle"
+    words = (checkpoint, "--out", out, "--frames", 2, "--variants", "int8-cpu", "--max-drift", 0)
+    assert run(monkeypatch, *words) == 3
+    assert not out.exists()
+    shown = capsys.readouterr()
+    assert "int8-cpu moves a score by" in shown.err
+    assert "more than the 0.000% allowed" in shown.err
+    assert "beyond" in shown.out
+
+
+def test_allowed_drift_is_written_down_as_such(
+    checkpoint: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    out = tmp_path / "bundle"
+    words = (checkpoint, "--out", out, "--frames", 2, "--variants", "int8-cpu", "--max-drift", 0)
+    assert run(monkeypatch, *words, "--allow-drift") == 0
+    bundle = load_bundle(out)
+    assert not bundle.manifest.parity["int8-cpu"].within_tolerance
+    assert bundle.manifest.provenance["gate"]["tolerance"]["max_drift"] == 0
+
+
+def test_a_network_that_gives_nan_is_refused_even_with_allowed_drift(
+    flights: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    network = lively()
+    network.state_dict()["decoder.0.2.running_var"].fill_(-1)  # finite, yet its root is not
+    broken = saved(tmp_path / "nan.ckpt", network, flights)
+    assert run(monkeypatch, broken, "--out", tmp_path / "bundle", "--allow-drift") == 3
+    assert "NaN" in capsys.readouterr().err
+    assert not (tmp_path / "bundle").exists()
+
+
+def test_a_folder_with_other_things_in_it_is_left_alone(
+    checkpoint: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "thesis.tex").write_text("years of work")
+    assert run(monkeypatch, checkpoint, "--out", tmp_path, "--force") == 2
+    assert "no sound bundle" in capsys.readouterr().err
+    assert [path.name for path in tmp_path.iterdir()] == ["thesis.tex"]
+
+
+def test_a_file_at_out_is_refused(
+    checkpoint: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run(monkeypatch, checkpoint, "--out", checkpoint) == 2
+    assert "is a file" in capsys.readouterr().err
+
+
+def test_a_bundle_is_replaced_only_with_force_and_then_wholly(
+    checkpoint: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    old = flying_bundle(tmp_path / "old", folder_of(tmp_path / "normal", [scene(n) for n in range(130)]))
+    words = (checkpoint, "--out", old.folder, "--frames", 2, "--variants", "fp32")
+    assert run(monkeypatch, *words) == 2
+    assert "--force" in capsys.readouterr().err
+    assert load_bundle(old.folder).digest == old.digest
+    assert run(monkeypatch, *words, "--force") == 0
+    new = load_bundle(old.folder)
+    assert new.manifest.calibration is None
+    assert sorted(path.name for path in new.folder.iterdir()) == ["manifest.json", "model.fp32.onnx"]
+
+
+def test_footage_that_moved_is_named_and_other_footage_can_take_its_place(
+    flights: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    there = shutil.copytree(flights, tmp_path / "there")
+    trained = saved(tmp_path / "cae.ckpt", lively(), there)
+    here = there.rename(tmp_path / "here")
+    words = (trained, "--out", tmp_path / "bundle", "--variants", "fp32", "--frames", 5)
+    assert run(monkeypatch, *words) == 2
+    assert "no longer at" in capsys.readouterr().err
+    assert run(monkeypatch, *words, "--footage", here / "clip1", "--footage", here / "clip2") == 0
+    gate = load_bundle(tmp_path / "bundle").manifest.provenance["gate"]
+    assert gate["undisturbed_frames"] == 5
+    assert gate["footage"] == "given with --footage"
+
+
+@pytest.mark.parametrize(
+    ("words", "sentence"),
+    [
+        (("--variants", "fp23"), "did you mean fp32"),
+        (("--name", ""), "--name has 0 characters"),
+        (("--name", "x" * 101), "--name has 101 characters"),
+        (("--frames", "0"), "--frames"),
+        (("--footage", "/nowhere"), "/nowhere"),
+    ],
+)
+def test_a_wrong_option_is_named(
+    words: tuple[str, ...],
+    sentence: str,
+    checkpoint: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    assert run(monkeypatch, checkpoint, "--out", tmp_path / "b", *words) == 2
+    assert sentence in capsys.readouterr().err
+
+
+def test_what_is_no_checkpoint_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "holiday.ckpt").write_bytes(b"sun")
+    assert run(monkeypatch, tmp_path / "holiday.ckpt", "--out", tmp_path / "b") == 2
+    assert "not a checkpoint" in capsys.readouterr().err
+
+
+@pytest.mark.slow
+def test_the_command_says_nothing_but_its_result(checkpoint: Path, tmp_path: Path) -> None:
+    words = [sys.executable, "-m", "skerry", "export", checkpoint, "--out", tmp_path / "b", "--frames", "2"]
+    done = subprocess.run(
+        [str(word) for word in words], capture_output=True, text=True, timeout=250, check=False
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "Warning" not in done.stdout
+
+
+@pytest.mark.slow
+def test_the_latency_benchmark_measures_every_model_against_eager(tmp_path: Path) -> None:
+    script = Path(__file__).parents[1] / "benchmarks" / "latency.py"
+    out = tmp_path / "latency.json"
+    words = [sys.executable, script, "--blocks", "4", "--calls", "2", "--paced", "--json", out]
+    done = subprocess.run(
+        [str(word) for word in words], capture_output=True, text=True, timeout=250, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    written = json.loads(out.read_text())
+    assert set(written["results"]) == {"hot", "paced"}
+    for found in written["results"].values():
+        assert set(found) == {"eager", "onnx fp32", "onnx int8-cpu"}
+        assert found["eager"]["ratio"] == 1
+        assert all(row["median_ms"] > 0 for row in found.values())
+    assert written["about"]["threads"] == 1
