@@ -40,6 +40,7 @@ class BrokerSettings(BaseModel):
     uri: str = Field(
         default="mqtt://127.0.0.1:1883",
         description="The broker: mqtts://HOST[:PORT], or mqtt://HOST[:PORT] on this machine.",
+        json_schema_extra={"flag": "--broker"},
     )
     protocol: Literal["5", "3.1.1"] = Field(default="5", description="MQTT version the broker speaks.")
     username: str | None = Field(default=None, description="Login name.")

@@ -46,7 +46,7 @@ class Scoring(_Part):
     """
 
     error: Literal["squared"] = "squared"
-    window: Annotated[int, Field(ge=1, le=63)] = 9
+    window: Annotated[int, Field(ge=1, le=63)] = 5
     rule: Literal["peak", "mean"] = "peak"
     persistence: Annotated[int, Field(ge=1, le=30)] = 2
 

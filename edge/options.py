@@ -1,8 +1,9 @@
 """Options spelled once, in a settings model: file, environment and command line are derived from it.
 
-A field `uri` of the section `broker` is `[broker] uri = ...` in the TOML file, `SKERRY_BROKER_URI` in the
-environment and `--broker-uri` on the command line. The command line wins over the environment, which
-wins over the file. A word that is none of these is an error that names the nearest one that is.
+A field `keepalive` of the section `broker` is `[broker] keepalive = ...` in the TOML file,
+`SKERRY_BROKER_KEEPALIVE` in the environment and `--broker-keepalive` on the command line. The command line
+wins over the environment, which wins over the file. A word that is none of these is an error that names
+the nearest one that is.
 """
 
 from __future__ import annotations

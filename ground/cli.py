@@ -22,20 +22,10 @@ from ground.watch import Station
 _ANY = r"^(\+|[A-Za-z0-9][A-Za-z0-9._-]{0,63})$"
 
 
-class WatchedBroker(BrokerSettings):
-    """The same, with the flag by which a person on the ground knows it."""
-
-    uri: str = Field(
-        default="mqtt://127.0.0.1:1883",
-        description="The broker: mqtts://HOST[:PORT], or mqtt://HOST[:PORT] on this machine.",
-        json_schema_extra={"flag": "--broker"},
-    )
-
-
 class WatchSettings(Options):
     """`skerry watch`."""
 
-    broker: WatchedBroker = WatchedBroker()
+    broker: BrokerSettings = BrokerSettings()
     site: Annotated[str, Field(pattern=_ANY)] = Field(default="+", description="One site; + for all.")
     drone: Annotated[str, Field(pattern=_ANY)] = Field(default="+", description="One drone; + for all.")
     save: Path | None = Field(

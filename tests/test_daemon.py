@@ -95,7 +95,7 @@ def test_a_flight_tells_each_intruder_with_a_box_on_it_and_ends_in_order(
     tmp_path: Path, bundle: Path, patrol: Path, mosquitto: Mosquitto, listener: Listener
 ) -> None:
     daemon = Daemon(
-        tmp_path, bundle, "--source", str(patrol), "--replay", "fast", "--broker-uri", mosquitto.uri
+        tmp_path, bundle, "--source", str(patrol), "--replay", "fast", "--broker", mosquitto.uri
     )
     code, errors = daemon.finish()
     assert code == 0, errors
@@ -121,7 +121,7 @@ def test_sigterm_ends_the_flight_within_a_second_and_the_incident_with_it(
     tmp_path: Path, bundle: Path, mosquitto: Mosquitto, listener: Listener
 ) -> None:
     endless = folder_of(tmp_path / "endless", patrol_pictures("." * 3 + "X" * 60))
-    daemon = Daemon(tmp_path, bundle, "--source", str(endless), "--broker-uri", mosquitto.uri)
+    daemon = Daemon(tmp_path, bundle, "--source", str(endless), "--broker", mosquitto.uri)
     until(lambda: events(listener), what="the first event")
     code, errors, seconds = daemon.stop()
     assert code == 0, errors
@@ -133,7 +133,7 @@ def test_sigterm_ends_the_flight_within_a_second_and_the_incident_with_it(
 def test_events_of_a_flight_without_a_broker_arrive_once_there_is_one(
     tmp_path: Path, bundle: Path, patrol: Path, mosquitto: Mosquitto
 ) -> None:
-    options = ("--source", str(patrol), "--replay", "fast", "--broker-uri", mosquitto.uri)
+    options = ("--source", str(patrol), "--replay", "fast", "--broker", mosquitto.uri)
     code, errors = Daemon(tmp_path, bundle, *options).finish()
     assert code == 0, errors
     assert "broker" in errors
@@ -156,7 +156,7 @@ def test_a_killed_daemon_is_announced_by_its_last_will_and_loses_nothing(
     tmp_path: Path, bundle: Path, mosquitto: Mosquitto, listener: Listener
 ) -> None:
     endless = folder_of(tmp_path / "endless", patrol_pictures("X" * 60))
-    daemon = Daemon(tmp_path, bundle, "--source", str(endless), "--broker-uri", mosquitto.uri)
+    daemon = Daemon(tmp_path, bundle, "--source", str(endless), "--broker", mosquitto.uri)
     until(lambda: events(listener), what="the first event")
     daemon.process.kill()
     daemon.finish()
@@ -167,7 +167,7 @@ def test_a_second_daemon_with_the_same_name_is_told_and_the_first_flies_on(
     tmp_path: Path, bundle: Path, mosquitto: Mosquitto, listener: Listener
 ) -> None:
     endless = folder_of(tmp_path / "endless", patrol_pictures("." * 120))
-    options = ("--source", str(endless), "--broker-uri", mosquitto.uri)
+    options = ("--source", str(endless), "--broker", mosquitto.uri)
     first = Daemon(tmp_path / "first", bundle, *options)
     until(lambda: ("online", "started") in statuses(listener))
     time.sleep(2.5)  # the first's claim on the name is two seconds old: it is established
@@ -191,7 +191,7 @@ def test_systemd_hears_ready_after_the_first_frame_then_the_watchdog_then_stoppi
             str(patrol),
             "--replay",
             "fast",
-            "--broker-uri",
+            "--broker",
             f"mqtt://127.0.0.1:{free_port()}",
         )
         daemon = Daemon(tmp_path, bundle, *options, env={"NOTIFY_SOCKET": str(address)})
@@ -213,7 +213,7 @@ def test_systemd_hears_ready_after_the_first_frame_then_the_watchdog_then_stoppi
         (("--source", "warp://x"), 2, "warp"),
         (("--source", "sim://", "--bundle", "nowhere"), 3, "not a bundle folder"),
         (("--source", "v4l2:///dev/video99"), 4, "/dev/video99"),
-        (("--source", "sim://", "--broker-uri", "mqtt://203.0.113.1"), 2, "plain"),
+        (("--source", "sim://", "--broker", "mqtt://203.0.113.1"), 2, "plain"),
         (("--source", "sim://", "--variant", "int8-trt"), 3, "no variant"),
     ],
 )
@@ -229,7 +229,7 @@ def test_a_mistake_is_one_sentence_with_its_exit_code(
 
 def test_two_daemons_cannot_share_a_state_folder(tmp_path: Path, bundle: Path) -> None:
     endless = folder_of(tmp_path / "endless", patrol_pictures("." * 60))
-    options = ("--source", str(endless), "--broker-uri", f"mqtt://127.0.0.1:{free_port()}")
+    options = ("--source", str(endless), "--broker", f"mqtt://127.0.0.1:{free_port()}")
     first = Daemon(tmp_path, bundle, *options)
     until(lambda: (first.state / "lock").exists())
     time.sleep(0.3)
@@ -243,7 +243,7 @@ def test_junk_on_its_own_status_topic_does_not_hurt_a_daemon(
     tmp_path: Path, bundle: Path, mosquitto: Mosquitto, listener: Listener
 ) -> None:
     endless = folder_of(tmp_path / "endless", patrol_pictures("." * 60))
-    daemon = Daemon(tmp_path, bundle, "--source", str(endless), "--broker-uri", mosquitto.uri)
+    daemon = Daemon(tmp_path, bundle, "--source", str(endless), "--broker", mosquitto.uri)
     until(lambda: ("online", "started") in statuses(listener))
     for junk in (b"", b"\xff" * 10, b"{}", b'{"session": 3}'):
         listener.publish(f"{TOPIC}/status", junk)
@@ -259,7 +259,7 @@ def test_every_session_has_an_id_of_its_own(
 ) -> None:
     for _ in range(2):
         Daemon(
-            tmp_path, bundle, "--source", str(patrol), "--replay", "fast", "--broker-uri", mosquitto.uri
+            tmp_path, bundle, "--source", str(patrol), "--replay", "fast", "--broker", mosquitto.uri
         ).finish()
     until(lambda: len(statuses(listener)) == 4)
     ids: set[UUID] = {message.session for message in messages(listener) if isinstance(message, Status)}
