@@ -79,7 +79,7 @@ def integer_linear(model: bytes, weight_bytes: Sequence[int]) -> bytes:
 
 def _replace(graph: Any, layer: Any, count: int) -> None:
     """Turn a Gemm of a 1 x inputs row, its weights outputs x inputs, into a call of the function above."""
-    _, name, _ = layer.input
+    x, name, *bias = layer.input
     stored = next(part for part in graph.initializer if part.name == name)
     weights, scale = to_bytes(numpy_helper.to_array(stored), count)
     significance = np.array([[1, SECOND_WEIGHT][:count]], np.float32)
@@ -88,12 +88,15 @@ def _replace(graph: Any, layer: Any, count: int) -> None:
         "scale": scale,
         "significance": significance,
         "split": np.array([count, len(scale)], np.int64),
+        "no_bias": np.zeros(len(scale), np.float32),  # the exporter leaves out a bias that is all zeros
     }
+    if bias:
+        del constants["no_bias"]
     graph.initializer.remove(stored)
     for what, value in constants.items():
         graph.initializer.append(numpy_helper.from_array(value, f"{name}.{what}"))
-    x, _, bias = layer.input
-    inputs = [x, f"{name}.bytes", f"{name}.scale", bias, f"{name}.significance", f"{name}.split"]
+    offset = bias[0] if bias else f"{name}.no_bias"
+    inputs = [x, f"{name}.bytes", f"{name}.scale", offset, f"{name}.significance", f"{name}.split"]
     call = helper.make_node("IntegerLinear", inputs, list(layer.output), name=layer.name, domain=DOMAIN)
     layer.CopyFrom(call)
 

@@ -12,14 +12,14 @@ WEIGHTS = np.random.default_rng(1).normal(0, 1, (OUTPUTS, INPUTS)).astype(np.flo
 BIAS = np.arange(OUTPUTS, dtype=np.float32)
 
 
-def one_layer() -> bytes:
+def one_layer(inputs: tuple[str, ...] = ("x", "weight", "bias")) -> bytes:
     """y = x W' + b, as PyTorch exports a Linear layer."""
     ends = [
         helper.make_tensor_value_info(name, TensorProto.FLOAT, [1, size])
         for name, size in (("x", INPUTS), ("y", OUTPUTS))
     ]
     graph = helper.make_graph(
-        [helper.make_node("Gemm", ["x", "weight", "bias"], ["y"], name="linear", transB=1)],
+        [helper.make_node("Gemm", inputs, ["y"], name="linear", transB=1)],
         "layer",
         ends[:1],
         ends[1:],
@@ -53,6 +53,12 @@ def test_small_inputs_beside_a_large_one_are_not_lost() -> None:
 
 def test_an_input_of_zeros_gives_the_bias() -> None:
     assert np.array_equal(answer(2, np.zeros((1, INPUTS), np.float32)), BIAS[None])
+
+
+def test_a_layer_without_a_bias_is_turned_too() -> None:
+    x = np.ones((1, INPUTS), np.float32)
+    with OnnxRuntime(integer_linear(one_layer(("x", "weight")), [2]), "layer") as runtime:
+        assert np.abs(runtime(x) - x @ WEIGHTS.T).max() < 0.01
 
 
 @pytest.mark.parametrize("scale", [1e-12, 1e12])
