@@ -6,7 +6,7 @@ memory, not into arithmetic, and that decides what precision costs:
 
 - Inputs become two bytes, the second holding what the first rounded away. Both are rows of one product, so
   the weights are still read once: this costs nothing.
-- Weights of a `Precise` layer become two bytes as well, side by side: half as slow to read as float.
+- Weights become one byte or two, side by side: a quarter or half as long to read as float.
 
 Weights keep to 7 bits a byte. Sums of two products then fit the 16 bits that x86 processors without VNNI
 add them up in, so every processor gets the same integers and a variant checked at the desk is the variant
