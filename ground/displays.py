@@ -38,8 +38,11 @@ def as_json(received: Received, now: Now, file: Path | None = None) -> dict[str,
 
 
 class JsonLines:
+    """For pipes. Lines of type `broker` say how the connection is: without it silence means nothing."""
+
     def __init__(self, out: IO[str]) -> None:
         self._out = out
+        self._broker = ""
 
     def show(self, received: Received, now: Now, file: Path | None) -> None:
         self._write(as_json(received, now, file))
@@ -48,7 +51,9 @@ class JsonLines:
         self._write({"type": "malformed", "topic": topic[:200], "reason": reason})
 
     def refresh(self, broker: str) -> None:
-        """Nothing to redraw."""
+        if broker != self._broker:
+            self._broker = broker
+            self._write({"type": "broker", "state": broker})
 
     def close(self) -> None:
         self._out.flush()

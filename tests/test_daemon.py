@@ -94,9 +94,7 @@ def statuses(listener: Listener) -> list[tuple[str, str]]:
 def test_a_flight_tells_each_intruder_with_a_box_on_it_and_ends_in_order(
     tmp_path: Path, bundle: Path, patrol: Path, mosquitto: Mosquitto, listener: Listener
 ) -> None:
-    daemon = Daemon(
-        tmp_path, bundle, "--source", str(patrol), "--replay", "fast", "--broker", mosquitto.uri
-    )
+    daemon = Daemon(tmp_path, bundle, "--source", str(patrol), "--replay", "fast", "--broker", mosquitto.uri)
     code, errors = daemon.finish()
     assert code == 0, errors
     until(lambda: ("offline", "stopped") in statuses(listener))

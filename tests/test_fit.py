@@ -160,6 +160,21 @@ def test_a_gpu_trains_what_a_cpu_can_use(footage: Footage) -> None:
     assert math.isclose(measured, checkpoint.history[-1].validation, rel_tol=0.01)
 
 
+def test_a_cosine_rate_rises_over_a_tenth_and_falls_to_nothing() -> None:
+    rates = [recipe("quick", epochs=40).rate(epoch) for epoch in range(1, 41)]
+    assert max(rates) == pytest.approx(0.006, rel=0.03)
+    assert rates.index(max(rates)) == 3
+    assert rates[0] < 0.3 * max(rates)
+    assert rates[-1] < 0.01 * max(rates)
+    assert recipe("report").rate(1) == recipe("report").rate(200) == 0.01
+
+
+def test_going_on_under_a_cosine_rate_ends_in_the_same_weights(footage: Footage) -> None:
+    plan = SMALL.model_copy(update={"schedule": "cosine"})
+    *_, half, _, whole = fit(plan, footage, SPEC, CPU)
+    assert same(last(plan, footage, half), whole)
+
+
 def test_the_report_recipe_is_the_published_one() -> None:
     plan = recipe()
     assert (plan.epochs, plan.batch, plan.lr) == (200, 20, 0.01)

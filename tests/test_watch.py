@@ -368,9 +368,18 @@ class Watch:
         pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
         environment = {key: value for key, value in os.environ.items() if not key.startswith("SKERRY_")}
         self.process = subprocess.Popen(arguments, env=environment, **pipes)  # type: ignore[call-overload]
+        self.broker: list[str] = []
 
     def lines(self, count: int) -> list[dict[str, object]]:
-        return [json.loads(self.process.stdout.readline()) for _ in range(count)]
+        """The next messages; what is said of the connection in between is kept in `broker`."""
+        told: list[dict[str, object]] = []
+        while len(told) < count:
+            line = json.loads(self.process.stdout.readline())
+            if line["type"] == "broker":
+                self.broker.append(line["state"])
+            else:
+                told.append(line)
+        return told
 
     def finish(self) -> tuple[int, str, str]:
         out, err = self.process.communicate(timeout=20)
@@ -414,6 +423,9 @@ def test_watch_survives_a_restart_of_the_broker_and_junk_and_saves(
     say(speaker, event(2))
     say(speaker, event(3))
     assert [line["sequence"] for line in watch.lines(2)] == [2, 3], "the repeated one is not told again"
+    link = "".join("+" if state.startswith("connected") else "-" for state in watch.broker)
+    assert "+-" in link, "a pipe is told that the connection was gone"
+    assert link.endswith("+")
     code, _, err = watch.finish()
     assert code == 0
     assert "Traceback" not in err

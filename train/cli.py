@@ -119,7 +119,13 @@ def resumed(start: Checkpoint, given: Mapping[str, object]) -> Recipe:
             raise UsageError(
                 f"{option} {value} is not the checkpoint's own ({known}); leave it out to resume"
             )
-    plan = start.recipe.model_copy(update={"epochs": given.get("epochs") or start.recipe.epochs})
+    epochs = given.get("epochs") or start.recipe.epochs
+    if start.recipe.schedule == "cosine" and epochs != start.recipe.epochs:
+        raise UsageError(
+            f"--epochs {epochs}: the learning rate of recipe {start.recipe.name} falls to zero at epoch "
+            f"{start.recipe.epochs}; leave it out to resume, or train anew"
+        )
+    plan = start.recipe.model_copy(update={"epochs": epochs})
     if len(start.history) >= plan.epochs:
         raise UsageError(f"all {len(start.history)} epochs are done already; give more with --epochs")
     if finished(plan, start.history):

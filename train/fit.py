@@ -44,6 +44,8 @@ def fit(
 
     while not finished(recipe, history):
         began = time.monotonic()
+        for group in optimiser.param_groups:
+            group["lr"] = recipe.rate(len(history) + 1)
         network.train()
         total = torch.zeros((), device=device)
         with memory_error_names_batch(recipe.batch):

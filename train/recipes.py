@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Any
+import math
+from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
@@ -22,14 +23,28 @@ class Recipe(BaseModel):
     lr: float = Field(default=0.01, gt=0, le=1, allow_inf_nan=False)
     seed: int = Field(default=0, ge=0, lt=2**31)
     early_stop: int | None = Field(default=None, ge=1)  # epochs without a better validation loss
+    schedule: Literal["constant", "cosine"] = "constant"
+
+    def rate(self, epoch: int) -> float:
+        """Adam's learning rate in `epoch`, from 1. Cosine: up over a tenth of them, then down to zero."""
+        if self.schedule == "constant":
+            return self.lr
+        rise = min(1.0, epoch / max(1.0, 0.1 * self.epochs))
+        return self.lr * rise * 0.5 * (1 + math.cos(math.pi * (epoch - 1) / self.epochs))
 
 
 RECIPES: dict[str, dict[str, Any]] = {
     "report": {},
     "sigmoid": {"model": CaeConfig(tail="sigmoid")},
-    # About a minute on two cores for 400 frames. Small steps leave the mean picture behind sooner, the plain
-    # sigmoid learns faster at first, and validation picks an epoch that is not on a spike.
-    "quick": {"model": CaeConfig(tail="sigmoid"), "epochs": 24, "batch": 8, "lr": 0.003, "early_stop": 8},
+    # About a minute on two cores for 300 frames. The plain sigmoid learns faster at first, and a rate that
+    # falls to zero gets closer to normal frames than a constant one.
+    "quick": {
+        "model": CaeConfig(tail="sigmoid"),
+        "epochs": 32,
+        "batch": 16,
+        "lr": 0.006,
+        "schedule": "cosine",
+    },
 }
 
 

@@ -1,0 +1,229 @@
+"""`skerry demo`: all of Skerry on one machine in minutes, with the commands a person would type.
+
+Flights are simulated (or a person's own videos taken), a model is trained, exported and calibrated, and the
+daemon flies the patrol while the ground subscriber listens, over a real broker on loopback. At the end the
+account is drawn up: what was planted, what was found, and whether every message that was made arrived.
+"""
+
+from __future__ import annotations
+
+import json
+import shlex
+import subprocess
+import sys
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TextColumn
+from rich.table import Table
+
+from edge.errors import SkerryError, UsageError
+from edge.health import quantile
+from edge.outbox import Outbox
+from export.account import Account, Planted, draw_up, read_arrived, read_truth
+
+_START_S = 30.0
+_FLIGHT_S = 120.0
+
+
+@dataclass(frozen=True, slots=True)
+class Footage:
+    """`learn` and `calibrate` are normal; `planted` is empty where nobody knows the truth."""
+
+    learn: tuple[Path, ...]
+    calibrate: Path
+    patrol: Path
+    fps: float
+    planted: tuple[Planted, ...] = ()
+
+
+def demo(
+    out: Annotated[Path, typer.Option(help="Folder for everything the demo makes.")] = Path("demo-out"),
+    video: Annotated[
+        list[Path] | None,
+        typer.Option(help="Your own footage instead: --video NORMAL --video PATROL."),
+    ] = None,
+    fps: Annotated[float, typer.Option(min=0.1, max=60, help="Frames looked at per second.")] = 4.0,
+    seed: Annotated[int, typer.Option(min=0, help="Seed of the simulated archipelago.")] = 3,
+) -> None:
+    """Train, export, calibrate, fly and watch, all on this machine, in minutes.
+
+    Simulates three normal flights (two to learn from, one to calibrate on) and a patrol with intruders; ends
+    with a table of what was planted and found, and a folder of pictures. Exit code 0 only when intruders were
+    found and the account adds up. Scores on simulated flights are not comparable with real data.
+    """
+    console, began = Console(), time.monotonic()
+    _prepare(out)
+    footage = _own(video, fps) if video else _simulated(out, fps, seed, console)
+    bundle = _learn(out, footage, console)
+    lines = _fly(out, bundle, footage, console)
+    account = draw_up(footage.planted, read_arrived(lines), _left(out))
+    console.print(_table(account, time.monotonic() - began))
+    console.print(f"pictures: {out / 'pictures'}; what the ground heard: {lines}", highlight=False)
+    _judge(account, footage)
+
+
+def _prepare(out: Path) -> None:
+    """An earlier demo may be replaced, anything else may not."""
+    if out.exists() and any(out.iterdir()) and not (out / ".skerry-demo").exists():
+        raise UsageError(f"--out {out} holds something that is not an earlier demo; name another folder")
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+        (out / ".skerry-demo").touch()
+    except OSError as error:
+        raise UsageError(f"--out {out} cannot be written: {error.strerror}") from None
+
+
+def _own(videos: Sequence[Path], fps: float) -> Footage:
+    if len(videos) != 2:
+        raise UsageError(
+            f"--video was given {len(videos)} times; give it twice: --video NORMAL --video PATROL"
+        )
+    normal, patrol = videos
+    return Footage(learn=(normal,), calibrate=normal, patrol=patrol, fps=fps)
+
+
+def _simulated(out: Path, fps: float, seed: int, console: Console) -> Footage:
+    from train.simulator import FlightPlan, simulate_flights
+
+    plan = FlightPlan(
+        width=640, height=360, fps=round(fps), seconds=40, seed=seed, normals=3, patrols=1, intruders=3,
+        smallest=84, kinds=("boat", "car"), shake=0.1, light=0.05,
+    )  # fmt: skip  # calm air and large intruders: one 124 x 124 thumbnail sees no small ones
+    columns = (TextColumn("simulating {task.description}"), BarColumn())
+    with Progress(*columns, console=console, transient=True) as bar:
+        task = bar.add_task("", total=None)
+        made = simulate_flights(
+            plan,
+            out / "flights",
+            force=True,
+            progress=lambda name, done, total: bar.update(
+                task, description=name, completed=done, total=total
+            ),
+        )
+    first, second, third = (flight.video for flight in made.normal)
+    patrol = made.patrol[0]
+    assert patrol.truth is not None
+    console.print(f"simulated three normal flights and a patrol: {out / 'flights'}", highlight=False)
+    return Footage((first, second), third, patrol.video, float(plan.fps), read_truth(patrol.truth))
+
+
+def _learn(out: Path, footage: Footage, console: Console) -> Path:
+    checkpoint, bundle = out / "cae.ckpt", out / "bundle"
+    rate = f"--fps={footage.fps:g}"
+    _skerry(
+        console,
+        "train",
+        "cae",
+        "--recipe",
+        "quick",
+        rate,
+        "--force",
+        "--out",
+        checkpoint,
+        "--normal",
+        *footage.learn,
+    )
+    _skerry(console, "export", checkpoint, "--force", "--out", bundle)
+    _skerry(console, "calibrate", bundle, rate, "--block=5", "--normal", footage.calibrate)
+    return bundle
+
+
+def _command(*words: object) -> list[str]:
+    return [sys.executable, "-m", "skerry", *map(str, words)]
+
+
+def _skerry(console: Console, *words: object) -> None:
+    """Run a verb as a person would; its own sentence is the error, and its exit code ours."""
+    _show(console, words)
+    code = subprocess.run(_command(*words), check=False).returncode
+    if code:
+        raise typer.Exit(code)
+
+
+def _show(console: Console, words: Sequence[object]) -> None:
+    console.print(f"\n$ skerry {shlex.join(map(str, words))}", style="bold", highlight=False, soft_wrap=True)
+
+
+def _fly(out: Path, bundle: Path, footage: Footage, console: Console) -> Path:
+    """Daemon and subscriber as processes of their own, a broker between them. The subscriber's lines."""
+    from export.loopback_broker import loopback_broker
+
+    lines, state = out / "ground.jsonl", out / "state"
+    for old in state.glob("outbox.sqlite*"):
+        old.unlink()
+    with loopback_broker() as uri:
+        broker = ("--broker", uri, "--broker-protocol", "3.1.1")
+        listen = ("watch", *broker, "--json", "--save", out / "pictures")
+        fly = ("run", "--source", footage.patrol, "--bundle", bundle, "--state-dir", state, *broker)
+        pace = ("--fps", f"{footage.fps:g}", "--replay", "fast", "--log", "warning")
+        _show(console, listen)
+        with _watching(listen, lines):
+            _until(lines, "broker", "connected", _START_S)
+            _skerry(console, *fly, *pace)
+            _until(lines, "status", "offline", _FLIGHT_S)
+    return lines
+
+
+@contextmanager
+def _watching(words: Sequence[object], lines: Path) -> Iterator[None]:
+    with lines.open("w") as out, subprocess.Popen(_command(*words), stdout=out) as process:
+        try:
+            yield
+        finally:
+            process.terminate()
+            process.wait(10)
+
+
+def _until(lines: Path, kind: str, state: str, seconds: float) -> None:
+    """Wait until the subscriber wrote a line of this type whose state starts so."""
+    deadline = time.monotonic() + seconds
+    while time.monotonic() < deadline:
+        for line in lines.read_text().splitlines(keepends=True):
+            if not line.endswith("\n"):
+                continue  # still being written
+            said = json.loads(line)
+            if said["type"] == kind and str(said.get("state", "")).startswith(state):
+                return
+        time.sleep(0.05)
+    raise SkerryError(f"the subscriber heard of no {kind} {state} within {seconds:g} s; see {lines}")
+
+
+def _left(out: Path) -> int:
+    with Outbox(out / "state" / "outbox.sqlite") as outbox:
+        return outbox.depth()
+
+
+def _table(account: Account, seconds: float) -> Table:
+    table = Table(title="The flight's account", show_header=False, title_justify="left")
+    for intruder in account.planted:
+        table.add_row(
+            f"{intruder.kind}, frames {intruder.first} to {intruder.last}",
+            "[green]found" if intruder in account.found else "[red]missed",
+        )
+    if account.planted:
+        table.add_row("intruders found / planted", f"{len(account.found)} / {len(account.planted)}")
+        table.add_row("false alarms", str(len(account.false_alarms)))
+    else:
+        table.add_row("incidents", str(len(account.incidents)))
+    ordered = sorted(account.latencies_ms)
+    if ordered:
+        both = f"{quantile(ordered, 0.5):.1f} / {quantile(ordered, 0.99):.1f} ms over {len(ordered)} events"
+        table.add_row("frame decoded to ground, p50 / p99", both)
+    table.add_row("every message arrived", "[red]no" if account.faults else "[green]yes")
+    table.add_row("seconds in all", f"{seconds:.0f}")
+    return table
+
+
+def _judge(account: Account, footage: Footage) -> None:
+    """Raises SkerryError unless intruders were found and the account adds up."""
+    if account.faults:
+        raise SkerryError(f"the account does not add up: {'; '.join(account.faults)}")
+    if footage.planted and not account.found:
+        raise SkerryError("none of the planted intruders was found")
