@@ -78,12 +78,14 @@ class Station:
     def lost(self, trouble: BrokerError, by_broker: bool) -> None:
         if isinstance(trouble, LoginError) and not self._ever_connected:
             self._refused = trouble
+        self._display.refresh(self.broker_text())  # however soon it is back
 
     def subscribed(self, refusal: str | None) -> None:
         if refusal:
             self._refused = BrokerError(
                 f"broker {self._broker.uri} does not let us listen to the drones: {refusal}"
             )
+        self._display.refresh(self.broker_text())
 
     def acknowledged(self, mid: int, refusal: str | None) -> None:
         """We publish nothing."""
