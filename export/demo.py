@@ -65,7 +65,8 @@ def demo(
     lines = _fly(out, bundle, footage, console)
     account = draw_up(footage.planted, read_arrived(lines), _left(out))
     console.print(_table(account, time.monotonic() - began))
-    console.print(f"pictures: {out / 'pictures'}; what the ground heard: {lines}", highlight=False)
+    sheet = _save_sheet(account, out)
+    console.print(f"pictures: {sheet}; what the ground heard: {lines}", highlight=False, soft_wrap=True)
     _judge(account, footage)
 
 
@@ -193,6 +194,20 @@ def _until(lines: Path, kind: str, state: str, seconds: float) -> None:
                 return
         time.sleep(0.05)
     raise SkerryError(f"the subscriber heard of no {kind} {state} within {seconds:g} s; see {lines}")
+
+
+def _save_sheet(account: Account, out: Path) -> Path:
+    """The incidents on one picture; without any, the folder where the pictures would be."""
+    import cv2
+
+    from export.contact_sheet import contact_sheet
+
+    sheet = contact_sheet(account.incidents, out / "pictures")
+    if sheet is None:
+        return out / "pictures"
+    path = out / "pictures" / "incidents.png"
+    cv2.imwrite(str(path), sheet)
+    return path
 
 
 def _left(out: Path) -> int:

@@ -1,0 +1,79 @@
+"""calibrate, inspect and bench as a person types them."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.builders import bundle_at, flying_bundle, folder_of, patrol_pictures
+
+pytestmark = pytest.mark.slow
+
+
+def skerry(*words: object) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", "skerry", *map(str, words)], capture_output=True, text=True, timeout=120
+    )
+
+
+@pytest.fixture(scope="module")
+def normal(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return folder_of(tmp_path_factory.mktemp("cli") / "normal", patrol_pictures("." * 140, seed=0))
+
+
+def test_calibrate_says_the_threshold_and_that_it_was_extrapolated(tmp_path: Path, normal: Path) -> None:
+    bundle_at(tmp_path / "b")
+    done = skerry("calibrate", tmp_path / "b", "--normal", normal, "--folder-fps", 2)
+    assert done.returncode == 0, done.stderr
+    assert "for 1 false alarms per hour" in done.stdout
+    assert "extrapolated" in done.stdout
+
+
+def test_inspect_tells_what_the_bundle_is_and_whether_it_can_fly(tmp_path: Path, normal: Path) -> None:
+    bundle_at(tmp_path / "b")
+    assert "Not calibrated" in skerry("inspect", tmp_path / "b").stdout
+    bundle = flying_bundle(tmp_path / "b", normal)
+    told = skerry("inspect", tmp_path / "b").stdout
+    assert bundle.digest[:12] in told
+    assert "7 blocks of 10 s" in told
+    assert "Not calibrated" not in told
+
+
+def test_inspect_refuses_a_changed_bundle_with_code_3(tmp_path: Path) -> None:
+    bundle_at(tmp_path / "b")
+    (tmp_path / "b" / "model.fp32.onnx").write_bytes(b"x")
+    done = skerry("inspect", tmp_path / "b")
+    assert done.returncode == 3
+    assert done.stderr.startswith("skerry: ")
+    assert len(done.stderr.splitlines()) == 1
+
+
+def test_bench_measures_every_stage_and_writes_what_it_belongs_to(tmp_path: Path, normal: Path) -> None:
+    flying_bundle(tmp_path / "b", normal)
+    file = tmp_path / "bench.json"
+    done = skerry("bench", tmp_path / "b", "--footage", normal, "--frames", 20, "--json", file)
+    assert done.returncode == 0, done.stderr
+    found = json.loads(file.read_text())
+    stages = found["milliseconds"]
+    every = ("decode", "preprocess", "infer", "score", "localize")
+    assert {*every, "snapshot", "heatmap", "outbox", "frame"} == set(stages)
+    assert all(0 <= row["p50"] <= row["p95"] <= row["p99"] <= row["max"] for row in stages.values())
+    assert stages["frame"]["max"] <= sum(stages[name]["max"] for name in every) + 1e-9
+    assert found["facts"]["variant"] == "fp32"
+
+
+def test_bench_without_footage_films_a_scene_of_its_own(tmp_path: Path, normal: Path) -> None:
+    flying_bundle(tmp_path / "b", normal)
+    assert skerry("bench", tmp_path / "b", "--frames", 5).returncode == 0
+
+
+def test_bench_needs_more_footage_than_the_warm_up(tmp_path: Path, normal: Path) -> None:
+    flying_bundle(tmp_path / "b", normal)
+    short = folder_of(tmp_path / "short", patrol_pictures("." * 5))
+    done = skerry("bench", tmp_path / "b", "--footage", short)
+    assert done.returncode == 2
+    assert "fewer than 11 frames" in done.stderr
