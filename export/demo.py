@@ -55,8 +55,8 @@ def demo(
     """Train, export, calibrate, fly and watch, all on this machine, in minutes.
 
     Simulates three normal flights (two to learn from, one to calibrate on) and a patrol with intruders; ends
-    with a table of what was planted and found, and a folder of pictures. Exit code 0 only when intruders were
-    found and the account adds up. Scores on simulated flights are not comparable with real data.
+    with a table of what was planted and found, and a folder of pictures. Exit code 0 only when most intruders
+    were found and the account adds up. Scores on simulated flights are not comparable with real data.
     """
     console, began = Console(), time.monotonic()
     _prepare(out)
@@ -95,7 +95,7 @@ def _simulated(out: Path, fps: float, seed: int, console: Console) -> Footage:
 
     plan = FlightPlan(
         width=640, height=360, fps=round(fps), seconds=40, seed=seed, normals=3, patrols=1, intruders=3,
-        smallest=84, kinds=("boat", "car"), shake=0.1, light=0.05,
+        smallest=140, largest=160, kinds=("boat",), shake=0.1, light=0.05,
     )  # fmt: skip  # calm air and large intruders: one 124 x 124 thumbnail sees no small ones
     columns = (TextColumn("simulating {task.description}"), BarColumn())
     with Progress(*columns, console=console, transient=True) as bar:
@@ -132,7 +132,9 @@ def _learn(out: Path, footage: Footage, console: Console) -> Path:
         *footage.learn,
     )
     _skerry(console, "export", checkpoint, "--force", "--out", bundle)
-    _skerry(console, "calibrate", bundle, rate, "--block=5", "--normal", footage.calibrate)
+    # A rate that 40 s of normal flight can be stretched to; an hour of footage would carry one per hour.
+    alarms = ("--false-alarms-per-hour=12", "--block=5")
+    _skerry(console, "calibrate", bundle, rate, *alarms, "--normal", footage.calibrate)
     return bundle
 
 
@@ -237,8 +239,8 @@ def _table(account: Account, seconds: float) -> Table:
 
 
 def _judge(account: Account, footage: Footage) -> None:
-    """Raises SkerryError unless intruders were found and the account adds up."""
+    """Raises SkerryError unless most intruders were found and the account adds up."""
     if account.faults:
         raise SkerryError(f"the account does not add up: {'; '.join(account.faults)}")
-    if footage.planted and not account.found:
-        raise SkerryError("none of the planted intruders was found")
+    if 2 * len(account.found) < len(footage.planted):
+        raise SkerryError(f"only {len(account.found)} of {len(footage.planted)} planted intruders were found")

@@ -32,7 +32,7 @@ def fit(
     never interrupted (on the CPU bit for bit). Raises UsageError."""
     torch.manual_seed(recipe.seed)
     network = CAE(recipe.model).to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
-    optimiser = torch.optim.Adam(network.parameters(), lr=recipe.lr, fused=True)
+    optimiser = torch.optim.Adam(network.parameters(), lr=recipe.lr, betas=(0.9, recipe.beta2), fused=True)
     generator = torch.Generator().manual_seed(recipe.seed)
     history: tuple[Epoch, ...] = ()
     best, best_epoch = None, None

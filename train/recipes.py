@@ -24,6 +24,7 @@ class Recipe(BaseModel):
     seed: int = Field(default=0, ge=0, lt=2**31)
     early_stop: int | None = Field(default=None, ge=1)  # epochs without a better validation loss
     schedule: Literal["constant", "cosine"] = "constant"
+    beta2: float = Field(default=0.999, gt=0, lt=1)  # of Adam: how long it remembers squared gradients
 
     def rate(self, epoch: int) -> float:
         """Adam's learning rate in `epoch`, from 1. Cosine: up over a tenth of them, then down to zero."""
@@ -36,14 +37,15 @@ class Recipe(BaseModel):
 RECIPES: dict[str, dict[str, Any]] = {
     "report": {},
     "sigmoid": {"model": CaeConfig(tail="sigmoid")},
-    # About a minute on two cores for 300 frames. The plain sigmoid learns faster at first, and a rate that
-    # falls to zero gets closer to normal frames than a constant one.
+    # For a few hundred frames in a minute or two. In so few steps the plain sigmoid, a shorter memory in Adam
+    # and a rate that falls to zero each get closer to normal frames than the published choices.
     "quick": {
         "model": CaeConfig(tail="sigmoid"),
-        "epochs": 32,
+        "epochs": 36,
         "batch": 16,
         "lr": 0.006,
         "schedule": "cosine",
+        "beta2": 0.97,
     },
 }
 
