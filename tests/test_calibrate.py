@@ -45,7 +45,7 @@ def test_the_bundle_records_how_the_threshold_was_found(tmp_path: Path, normal: 
     assert calibration.footage_s == 70
     assert len(calibration.block_maxima) == 7
     assert calibration.smallest_rate == pytest.approx(360 / 8)
-    assert calibration.median < calibration.release < calibration.threshold
+    assert calibration.median < calibration.box_level < calibration.release < calibration.threshold
     assert calibration.threshold > max(calibration.block_maxima)
 
 
