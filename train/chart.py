@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from train.furniture import block_of, furnish
-from train.ground import BLOCK, Bgra, Ground
+from train.terrain import BLOCK, Bgra, Ground
 from train.world import SIZE, Points, World
 
 

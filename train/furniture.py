@@ -8,7 +8,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from train.ground import BLOCK, SUN, Bgra, Colour, step
+from train.terrain import BLOCK, SUN, Bgra, Colour, step
 from train.world import SIZE, Cabin, Field, World, ripples, seeded
 
 _LEAVES: tuple[Colour, ...] = ((50, 108, 84), (52, 116, 100), (46, 96, 72), (62, 128, 118))

@@ -6,7 +6,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from train.ground import BLOCK, SHORE, SUN
+from train.terrain import BLOCK, SHORE, SUN
 from train.world import ripples, seeded
 
 Grey = NDArray[np.uint8]

@@ -8,9 +8,9 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from train.ground import SUN, Bgra, Colour
 from train.intruders import Intruder, KindName, Rect
 from train.route import Poses
+from train.terrain import SUN, Bgra, Colour
 from train.world import ripples, seeded
 
 _FINE = 192  # pixels per size while drawing; shrunk afterwards, which smooths the edges

@@ -1,0 +1,63 @@
+"""The demo as a newcomer runs it."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from edge.errors import UsageError
+from export.demo import _own, _prepare
+from tests.filming import film
+
+pytest.importorskip("amqtt")
+
+
+def demo(*words: object) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", "skerry", "demo", *map(str, words)],
+        capture_output=True,
+        text=True,
+        timeout=900,
+    )
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(900)
+def test_the_demo_finds_most_intruders_and_its_account_adds_up(tmp_path: Path) -> None:
+    done = demo("--out", tmp_path / "demo")
+    assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-2000:]
+    for verb in ("train cae", "export", "calibrate", "watch", "run"):
+        assert f"$ skerry {verb}" in done.stdout
+    assert "intruders found / planted" in done.stdout
+    assert done.stdout.count("found ") >= 2
+    assert (tmp_path / "demo" / "pictures" / "incidents.png").is_file()
+    assert (tmp_path / "demo" / "flights" / "patrol-01.truth.json").is_file()
+
+
+def test_one_video_is_not_enough(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="give it twice: --video NORMAL --video PATROL"):
+        _own([tmp_path / "a.mp4"], 2.0)
+
+
+def test_a_folder_with_other_things_is_not_overwritten(tmp_path: Path) -> None:
+    (tmp_path / "thesis.txt").write_text("mine")
+    with pytest.raises(UsageError, match="name another folder"):
+        _prepare(tmp_path)
+    assert (tmp_path / "thesis.txt").read_text() == "mine"
+
+
+def test_an_earlier_demo_may_be_replaced(tmp_path: Path) -> None:
+    _prepare(tmp_path / "demo")
+    (tmp_path / "demo" / "cae.ckpt").touch()
+    _prepare(tmp_path / "demo")
+
+
+def test_a_verb_that_fails_ends_the_demo_with_its_sentence_and_code(tmp_path: Path) -> None:
+    short = film(tmp_path / "short.mp4", seconds=0.2)
+    done = demo("--out", tmp_path / "demo", "--video", short, "--video", short)
+    assert done.returncode == 2
+    assert done.stderr.count("skerry: ") == 1
+    assert "Traceback" not in done.stderr
