@@ -25,6 +25,8 @@ from edge.recordings import open_recording
 from tests.broker import Listener, Mosquitto, until
 from tests.conftest import footage
 
+pytest.importorskip("torch")  # the whole way begins with training
+
 pytestmark = [pytest.mark.data, pytest.mark.broker, pytest.mark.slow]
 
 HELD_OUT = ("08", "14", "15", "16")  # Ped2's training clips that calibration sees and training does not
