@@ -186,7 +186,10 @@ def write_bundle(folder: Path, manifest: Manifest, files: dict[str, bytes]) -> M
 
     `manifest.files` is completed with the digests of `files`.
     """
-    folder.mkdir(parents=True, exist_ok=True)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise BundleError(f"{folder} cannot be made: {error.strerror}; name another folder") from None
     for name, data in files.items():
         _write_durably(folder / name, data)
     digests = {**manifest.files, **{name: hashlib.sha256(data).hexdigest() for name, data in files.items()}}

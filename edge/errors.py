@@ -6,6 +6,7 @@ SkerryError            70  internal
 ├── BundleError         3  a bundle that must not fly
 ├── FootageError        2  pictures or video that cannot be read
 ├── CameraError         4  a camera that could not be opened at all
+├── OutboxError        70  a disk that keeps no messages (edge.outbox)
 └── BrokerError        70  a broker that refuses us
 
 Each carries one sentence that says what to do, and the exit code of the process. Foreign exceptions

@@ -109,8 +109,8 @@ class Link:
         """Raises UsageError when another daemon flies under this name, BrokerError when the sender died."""
         if self.rival is not None:
             raise UsageError(
-                f"drone {self.topics.drone} of site {self.topics.site} is already flown by another daemon "
-                f"(session {self.rival}); stop that one or give this one another drone name"
+                f"another daemon already flies as {self.topics.base} (session {self.rival}); stop that "
+                "one or give this one another name with --drone"
             )
         if self._sender.broken:
             raise BrokerError("the sender stopped by a fault of its own; the traceback above says where")

@@ -13,7 +13,6 @@ from typing import Protocol
 from uuid import UUID
 
 from edge.clock import Clock, boot_id
-from edge.errors import SettingsError
 from edge.events import Event, Health, Moment, Phase, Topics
 from edge.frames import Frame
 from edge.health import Vitals, temperatures
@@ -29,8 +28,10 @@ log = logging.getLogger("skerry")
 class Ground(Protocol):
     """What the recorder wants of the link to the ground."""
 
-    @property
-    def rival(self) -> UUID | None: ...
+    def check(self) -> None:
+        """Raises UsageError when another daemon flies under this name, BrokerError when the sender died."""
+        ...
+
     def publish(self, topic: str, payload: bytes) -> None: ...
     def publish_health(self, health: Health) -> None: ...
 
@@ -69,7 +70,7 @@ class FlightRecorder:
         self._seen_ns = self._health_ns = self.clock.monotonic_ns()
 
     def observe(self, frame: Frame, finding: Finding) -> None:
-        self._check_rival()
+        self.ground.check()
         started = time.perf_counter_ns()
         self._last = (frame, finding)
         step = self.incidents.observe(frame.stream_s, finding.score)
@@ -86,7 +87,7 @@ class FlightRecorder:
 
     def blind(self) -> None:
         """The camera had nothing new."""
-        self._check_rival()
+        self.ground.check()
         now = self.clock.monotonic_ns()
         self.vitals.blind_ns += now - self._seen_ns
         self._seen_ns = now
@@ -126,13 +127,6 @@ class FlightRecorder:
         if now - self._health_ns >= self.health_interval * 1e9:
             self._health_ns = now
             self.ground.publish_health(self.health())
-
-    def _check_rival(self) -> None:
-        if self.ground.rival is not None:
-            raise SettingsError(
-                f"another daemon already flies as {self.topics.base} (session {self.ground.rival}); "
-                "give this one another name with --drone"
-            )
 
     def _tell(self, step: Step, frame: Frame, finding: Finding) -> None:
         at = of_frame(frame, self.clock)

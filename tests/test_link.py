@@ -336,7 +336,7 @@ def test_the_second_of_two_daemons_with_one_name_is_told(
     second = drone(mosquitto.uri, name="second", session=sessions[1])
     until(lambda: second.rival)
     assert second.rival == first.session
-    with pytest.raises(UsageError, match="drone drone-1 of site skye is already flown by another daemon"):
+    with pytest.raises(UsageError, match="another daemon already flies as skerry/v1/skye/drone-1"):
         second.check()
     until(lambda: not second.connected)
     second.close()

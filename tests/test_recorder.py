@@ -1,14 +1,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from uuid import UUID
 
 import cv2
 import numpy as np
 import pytest
 
 from edge.clock import FakeClock
-from edge.errors import SettingsError
+from edge.errors import BrokerError, SkerryError, UsageError
 from edge.events import Box, Event, Health, Phase, PictureMessage, Topics, parse, uuid7
 from edge.incidents import Incidents, Levels
 from edge.pipeline import Finding
@@ -23,9 +22,13 @@ BOX = Box(x=10, y=20, width=30, height=40, peak=50.0, area=900)
 class RecordingGround:
     """Keeps what it is given, in order."""
 
-    rival: UUID | None = None
+    trouble: SkerryError | None = None
     messages: list[tuple[str, bytes]] = field(default_factory=list)
     healths: list[Health] = field(default_factory=list)
+
+    def check(self) -> None:
+        if self.trouble:
+            raise self.trouble
 
     def publish(self, topic: str, payload: bytes) -> None:
         self.messages.append((topic, payload))
@@ -181,10 +184,11 @@ def test_finishing_ends_the_incident_and_reports_health_once_more() -> None:
     assert flight.ground.healths[-1].last_sequence == 2
 
 
-def test_a_second_daemon_of_the_same_name_is_told_and_stops() -> None:
+@pytest.mark.parametrize("trouble", [BrokerError("the sender died"), UsageError("another flies as d1")])
+def test_a_link_that_is_over_ends_the_flight_rather_than_fly_on_mute(trouble: SkerryError) -> None:
     flight = make_flight()
-    flight.ground.rival = uuid7()
-    with pytest.raises(SettingsError, match=r"another daemon already flies as skerry/v1/isle/d1 .* --drone"):
+    flight.ground.trouble = trouble
+    with pytest.raises(type(trouble)):
         flight.see(2)
-    with pytest.raises(SettingsError):
+    with pytest.raises(type(trouble)):
         flight.recorder.blind()
