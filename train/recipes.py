@@ -41,7 +41,7 @@ RECIPES: dict[str, dict[str, Any]] = {
     # and a rate that falls to zero each get closer to normal frames than the published choices.
     "quick": {
         "model": CaeConfig(tail="sigmoid"),
-        "epochs": 36,
+        "epochs": 52,
         "batch": 16,
         "lr": 0.006,
         "schedule": "cosine",
