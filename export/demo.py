@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import shlex
+import shutil
 import subprocess
 import sys
 import time
@@ -26,6 +27,7 @@ from rich.table import Table
 from edge.errors import SkerryError, UsageError
 from edge.health import quantile
 from edge.outbox import Outbox
+from edge.recordings import open_recording, sampled
 from export.account import Account, Planted, draw_up, read_arrived, read_truth
 
 _START_S = 30.0
@@ -41,13 +43,14 @@ class Footage:
     patrol: Path
     fps: float
     planted: tuple[Planted, ...] = ()
+    block_s: float = 5.0
 
 
 def demo(
     out: Annotated[Path, typer.Option(help="Folder for everything the demo makes.")] = Path("demo-out"),
     video: Annotated[
         list[Path] | None,
-        typer.Option(help="Your own footage instead: --video NORMAL --video PATROL."),
+        typer.Option(help="Your own instead: --video NORMAL --video PATROL, NORMAL of a minute or more."),
     ] = None,
     fps: Annotated[float, typer.Option(min=0.1, max=60, help="Frames looked at per second.")] = 4.0,
     seed: Annotated[int, typer.Option(min=0, help="Seed of the simulated archipelago.")] = 3,
@@ -60,7 +63,7 @@ def demo(
     """
     console, began = Console(), time.monotonic()
     _prepare(out)
-    footage = _own(video, fps) if video else _simulated(out, fps, seed, console)
+    footage = _own(video, fps, out) if video else _simulated(out, fps, seed, console)
     bundle = _learn(out, footage, console)
     lines = _fly(out, bundle, footage, console)
     account = draw_up(footage.planted, read_arrived(lines), _left(out))
@@ -81,13 +84,26 @@ def _prepare(out: Path) -> None:
         raise UsageError(f"--out {out} cannot be written: {error.strerror}") from None
 
 
-def _own(videos: Sequence[Path], fps: float) -> Footage:
+def _own(videos: Sequence[Path], fps: float, out: Path) -> Footage:
+    """A threshold needs footage that the model has not learned: the last third of NORMAL is kept for it."""
+    import cv2
+
     if len(videos) != 2:
         raise UsageError(
             f"--video was given {len(videos)} times; give it twice: --video NORMAL --video PATROL"
         )
     normal, patrol = videos
-    return Footage(learn=(normal,), calibrate=normal, patrol=patrol, fps=fps)
+    parts = out / "normal" / "learn", out / "normal" / "calibrate"
+    for part in parts:
+        shutil.rmtree(part, ignore_errors=True)
+        part.mkdir(parents=True)
+    with open_recording(normal) as recording:
+        count = sum(1 for _ in sampled(recording, fps))
+    with open_recording(normal) as recording:
+        for number, frame in enumerate(sampled(recording, fps)):
+            cv2.imwrite(str(parts[3 * number >= 2 * count] / f"{number:06d}.png"), frame.image)
+    learn, calibrate = parts
+    return Footage((learn,), calibrate, patrol, fps, block_s=min(5.0, max(1.0, count / 3 / fps / 8)))
 
 
 def _simulated(out: Path, fps: float, seed: int, console: Console) -> Footage:
@@ -117,14 +133,14 @@ def _simulated(out: Path, fps: float, seed: int, console: Console) -> Footage:
 
 def _learn(out: Path, footage: Footage, console: Console) -> Path:
     checkpoint, bundle = out / "cae.ckpt", out / "bundle"
-    rate = f"--fps={footage.fps:g}"
+    rate = f"--fps={footage.fps:g}", f"--folder-fps={footage.fps:g}"
     _skerry(
         console,
         "train",
         "cae",
         "--recipe",
         "quick",
-        rate,
+        *rate,
         "--force",
         "--out",
         checkpoint,
@@ -133,8 +149,8 @@ def _learn(out: Path, footage: Footage, console: Console) -> Path:
     )
     _skerry(console, "export", checkpoint, "--force", "--out", bundle)
     # A rate that 40 s of normal flight can be stretched to; an hour of footage would carry one per hour.
-    alarms = ("--false-alarms-per-hour=12", "--block=5")
-    _skerry(console, "calibrate", bundle, rate, *alarms, "--normal", footage.calibrate)
+    alarms = ("--false-alarms-per-hour=12", f"--block={footage.block_s:g}")
+    _skerry(console, "calibrate", bundle, *rate, *alarms, "--normal", footage.calibrate)
     return bundle
 
 

@@ -39,7 +39,7 @@ def test_the_demo_finds_most_intruders_and_its_account_adds_up(tmp_path: Path) -
 
 def test_one_video_is_not_enough(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="give it twice: --video NORMAL --video PATROL"):
-        _own([tmp_path / "a.mp4"], 2.0)
+        _own([tmp_path / "a.mp4"], 2.0, tmp_path)
 
 
 def test_a_folder_with_other_things_is_not_overwritten(tmp_path: Path) -> None:
@@ -61,3 +61,13 @@ def test_a_verb_that_fails_ends_the_demo_with_its_sentence_and_code(tmp_path: Pa
     assert done.returncode == 2
     assert done.stderr.count("skerry: ") == 1
     assert "Traceback" not in done.stderr
+
+
+def test_the_last_third_of_a_persons_own_normal_video_is_kept_for_calibration(tmp_path: Path) -> None:
+    video = film(tmp_path / "normal.mp4", seconds=3, fps=30)
+    footage = _own([video, video], 10.0, tmp_path / "demo")
+    learned = sorted(path.name for path in footage.learn[0].iterdir())
+    kept = sorted(path.name for path in footage.calibrate.iterdir())
+    assert len(learned) == 20
+    assert len(kept) == 10
+    assert learned[-1] < kept[0]
