@@ -16,7 +16,6 @@ import os
 import re
 import time
 from dataclasses import dataclass
-from datetime import datetime
 from enum import Enum
 from typing import Annotated, Literal, TypeAlias
 from uuid import UUID
@@ -294,7 +293,3 @@ def mark_historical(payload: bytes) -> bytes:
     late = {**json.loads(payload), "historical": True}
     # Not as \u escapes: they could lift a message over MAX_JSON_BYTES.
     return json.dumps(late, separators=(",", ":"), ensure_ascii=False).encode()
-
-
-def utc_text(moment: datetime) -> str:
-    return moment.strftime("%Y-%m-%dT%H:%M:%SZ")

@@ -32,7 +32,6 @@ def test_the_demo_finds_most_intruders_and_its_account_adds_up(tmp_path: Path) -
     for verb in ("train cae", "export", "calibrate", "watch", "run"):
         assert f"$ skerry {verb}" in done.stdout
     assert "intruders found / planted" in done.stdout
-    assert done.stdout.count("found ") >= 2
     assert (tmp_path / "demo" / "pictures" / "incidents.png").is_file()
     assert (tmp_path / "demo" / "flights" / "patrol-01.truth.json").is_file()
 

@@ -29,7 +29,6 @@ from edge.events import (
     mark_historical,
     parse,
     subscriptions,
-    utc_text,
     uuid7,
 )
 
@@ -469,7 +468,3 @@ def test_marking_does_not_make_a_message_larger() -> None:
     assert parse(TOPICS.event, mark_historical(wordy.to_json())) == an_event(
         bundle="Möwe " * 40, historical=True
     )
-
-
-def test_utc_text_is_to_the_second_and_says_its_zone() -> None:
-    assert utc_text(NOW.utc) == "2026-05-01T06:30:15Z"
