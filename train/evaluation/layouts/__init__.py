@@ -1,0 +1,1 @@
+"""How labelled footage lies on disk, one module per layout."""
