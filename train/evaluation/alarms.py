@@ -46,7 +46,7 @@ class Watch:
 
 def watch(scored: Scored) -> Watch:
     """Frames that do not count neither detect nor alarm, and their time is not watched."""
-    events = _events(scored)
+    events = events_of(scored)
     outside = scored.counted & ~_near(scored, events)
     peaks = scored.causal[outside]
     return Watch(
@@ -59,7 +59,7 @@ def watch(scored: Scored) -> Watch:
 
 def delays(scored: Scored, threshold: float) -> list[float | None]:
     """Seconds from each event's onset to its first alarm; 0 if one is on already, None if none comes."""
-    return [_delay(scored, event, alarms(scored, threshold)) for event in _events(scored)]
+    return [_delay(scored, event, alarms(scored, threshold)) for event in events_of(scored)]
 
 
 def alarms(scored: Scored, threshold: float) -> list[Interval]:
@@ -81,7 +81,7 @@ def seconds(scored: Scored, frame: int) -> float:
     return float(known[-1] + (frame - last) * (known[-1] - known[0]) / span)
 
 
-def _events(scored: Scored) -> list[Interval]:
+def events_of(scored: Scored) -> list[Interval]:
     """Those of the truth, but for any whose looked-at frames all do not count."""
     return [event for event in scored.video.abnormal if _counts(scored, event)]
 
