@@ -47,7 +47,7 @@ class Watch:
 def watch(scored: Scored) -> Watch:
     """Frames that do not count neither detect nor alarm, and their time is not watched."""
     events = events_of(scored)
-    outside = scored.counted & ~_near(scored, events)
+    outside = scored.counted & ~near(scored, events)
     peaks = scored.causal[outside]
     return Watch(
         events=np.array([_event_score(scored, event) for event in events], np.float64),
@@ -95,12 +95,13 @@ def _within(scored: Scored, event: Interval) -> Bools:
     return (scored.frame >= event[0]) & (scored.frame <= event[1])
 
 
-def _near(scored: Scored, events: Sequence[Interval]) -> Bools:
-    near = np.zeros(len(scored.frame), bool)
+def near(scored: Scored, events: Sequence[Interval]) -> Bools:
+    """Which looked-at frames lie in an event or within the margin around one."""
+    found = np.zeros(len(scored.frame), bool)
     for first, last in events:
         begin, end = seconds(scored, first) - MARGIN_S, seconds(scored, last) + MARGIN_S
-        near |= (scored.stream_s >= begin - _ROUNDING) & (scored.stream_s <= end + _ROUNDING)
-    return near
+        found |= (scored.stream_s >= begin - _ROUNDING) & (scored.stream_s <= end + _ROUNDING)
+    return found
 
 
 def _event_score(scored: Scored, event: Interval) -> float:
