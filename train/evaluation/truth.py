@@ -44,6 +44,9 @@ class Video:
     mask: Callable[[int], Mask | None] | None = None
     frames: int | None = None
     folder_fps: float | None = None  # at which a folder's pictures were taken, where the layout tells
+    open_end: bool = (
+        False  # the data set is known for intervals that run past the recording: cut, not refused
+    )
 
     def labels(self, count: int) -> NDArray[np.bool_]:
         """One truth per native frame of a recording of `count`. Raises FootageError where lengths differ."""
@@ -52,7 +55,8 @@ class Video:
                 f"{self.name}: the truth is for {self.frames} frames, {self.path} has {count}; "
                 "they do not belong together"
             )
-        beyond = [last for _, last in self.abnormal if last >= count]
+        ends = (first if self.open_end else last for first, last in self.abnormal)
+        beyond = [end for end in ends if end >= count]
         if beyond:
             raise FootageError(
                 f"{self.name}: the truth names frame {max(beyond)}, {self.path} ends at {count - 1}; "
