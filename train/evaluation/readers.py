@@ -5,11 +5,22 @@ from __future__ import annotations
 from pathlib import Path
 
 from edge.errors import FootageError, UsageError, nearest
-from train.evaluation.layouts import intervals, simulated, ucsd
+from train.evaluation.layouts import (
+    avenue,
+    coco,
+    drone_anomaly,
+    intervals,
+    shanghaitech,
+    simulated,
+    subway,
+    ucf_crime,
+    ucsd,
+    yolo,
+)
 from train.evaluation.layouts.layout import Layout, lying_in
 from train.evaluation.truth import DataSet
 
-_ALL = (simulated, intervals, ucsd)
+_ALL = (simulated, intervals, ucsd, avenue, shanghaitech, drone_anomaly, ucf_crime, coco, yolo, subway)
 LAYOUTS: dict[str, Layout] = {module.LAYOUT.name: module.LAYOUT for module in _ALL}
 AUTO = "auto"
 

@@ -9,7 +9,7 @@ import numpy as np
 
 from edge.errors import FootageError
 from edge.pictures import PICTURE_SUFFIXES, read_picture
-from edge.recordings import VIDEO_SUFFIXES, find_recordings, natural
+from edge.recordings import VIDEO_SUFFIXES, find_recordings, natural, open_recording
 
 
 def _listed(folder: Path) -> list[Path]:
@@ -63,8 +63,17 @@ def number_of(path: Path) -> int | None:
     return int(numbers[-1]) if numbers else None
 
 
+def clip_size(clip: Path) -> tuple[int, int]:
+    """Height, width of a recording's first frame; decodes it."""
+    if clip.is_dir():
+        return picture_size(pictures(clip)[0])
+    with open_recording(clip) as recording:
+        for frame in recording:
+            return frame.height, frame.width
+    raise FootageError(f"{clip} has no frame; copy it again.")
+
+
 def picture_size(path: Path) -> tuple[int, int]:
-    """Height, width of a recording's first picture; decodes it."""
     height, width = np.shape(read_picture(path))[:2]
     return height, width
 

@@ -18,8 +18,8 @@ from edge.errors import FootageError, nearest
 from edge.recordings import find_recordings
 from train.evaluation.layouts.clips import frame_count, normals
 from train.evaluation.layouts.layout import Layout, missing
-from train.evaluation.layouts.masks import interval, joined
 from train.evaluation.layouts.outside import read_text
+from train.evaluation.layouts.spans import interval, joined
 from train.evaluation.truth import DataSet, Interval, Video
 
 TABLE = "intervals.csv"
@@ -73,12 +73,12 @@ def _named(name: str, names: dict[str, Path | None], table: Path) -> Path:
 
 def rows_of(text: str, table: Path) -> Iterator[tuple[str, list[Interval]]]:
     """A video's name and its interval, or none where the frames are left empty. Raises FootageError."""
+    reader = csv.DictReader(io.StringIO(text), skipinitialspace=True)
     try:
-        rows = list(csv.DictReader(io.StringIO(text), skipinitialspace=True))
+        rows = list(reader)
     except csv.Error as error:
         raise FootageError(f"{table} is no table ({error}); save it again as CSV.") from error
-    header = next(csv.reader(io.StringIO(text), skipinitialspace=True), [])
-    if lacking := [column for column in COLUMNS if column not in header]:
+    if lacking := [column for column in COLUMNS if column not in (reader.fieldnames or ())]:
         raise FootageError(
             f"{table} lacks the column {lacking[0]}: its first line must be {','.join(COLUMNS)} "
             "(frames from 0, both included)."

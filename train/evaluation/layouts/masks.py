@@ -1,10 +1,11 @@
-"""From truth per frame and per pixel to intervals, regions and tracks."""
+"""From truth per pixel to regions and tracks."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any, Protocol
 
 import cv2
 import numpy as np
@@ -12,11 +13,22 @@ from numpy.typing import NDArray
 
 from edge.errors import FootageError
 from edge.pictures import read_picture
-from train.evaluation.layouts.clips import picture_size, pictures
-from train.evaluation.layouts.outside import FRAMES, read_array
-from train.evaluation.truth import Interval, Mask, Region
+from train.evaluation.layouts.clips import clip_size, frame_count, picture_size
+from train.evaluation.layouts.outside import read_array
+from train.evaluation.truth import Mask, Region
 
 BoxF = tuple[float, float, float, float]  # x, y, width, height
+
+
+class Masks(Protocol):
+    """The abnormal pixels of a clip's frames, read when asked for: `Video.mask`, with a length."""
+
+    def __len__(self) -> int: ...
+    def __call__(self, frame: int) -> Mask | None: ...
+    @property
+    def size(self) -> tuple[int, int]:
+        """Height, width in pixels."""
+        ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,6 +39,10 @@ class PictureMasks:
 
     def __len__(self) -> int:
         return len(self.paths)
+
+    @property
+    def size(self) -> tuple[int, int]:
+        return picture_size(self.paths[0])
 
     def __call__(self, frame: int) -> Mask | None:
         blue, green, red = cv2.split(read_picture(self.paths[frame]))
@@ -39,72 +55,43 @@ class ArrayMasks:
 
     path: Path
 
-    def __len__(self) -> int:
+    def _array(self) -> NDArray[Any]:
         array = read_array(self.path)
         if array.ndim != 3:
             raise FootageError(f"{self.path} has the shape {array.shape}; masks are frames x height x width.")
-        return len(array)
+        return array
+
+    def __len__(self) -> int:
+        return len(self._array())
+
+    @property
+    def size(self) -> tuple[int, int]:
+        _, height, width = self._array().shape
+        return height, width
 
     def __call__(self, frame: int) -> Mask | None:
-        return abnormal_pixels(np.asarray(read_array(self.path)[frame] != 0, bool))
+        return abnormal_pixels(np.asarray(self._array()[frame] != 0, bool))
 
 
 def abnormal_pixels(mask: Mask) -> Mask | None:
     return mask if mask.any() else None
 
 
-def check_masks(masks: PictureMasks | ArrayMasks, clip: Path, name: str) -> None:
-    """A mask per frame, of the frames' size. Raises FootageError."""
-    frames = pictures(clip)
-    if not clip.is_dir() or not frames:
-        return  # a video: what decodes it compares lengths
-    if len(masks) != len(frames):
+def check_masks(masks: Masks, clip: Path) -> None:
+    """A mask per frame, of the frames' size. Raises FootageError. (Only decoding tells a video's length.)"""
+    count = frame_count(clip)
+    if count is not None and len(masks) != count:
         raise FootageError(
-            f"{name}: {len(masks)} masks for the {len(frames)} frames of {clip}; "
-            "there must be one per frame, so copy both again."
+            f"{clip} has {count} frames and {len(masks)} masks; there must be as many, so copy both again."
         )
-    size = _size(masks)
-    if size != picture_size(frames[0]):
+    if masks.size != (size := clip_size(clip)):
         raise FootageError(
-            f"{name}: masks of {size[1]}x{size[0]} pixels do not lie over {frames[0]}; "
-            "take frames and masks of one size."
+            f"{clip} has frames of {size[1]}x{size[0]} pixels and masks of {masks.size[1]}x{masks.size[0]}; "
+            "take both in one size."
         )
 
 
-def _size(masks: PictureMasks | ArrayMasks) -> tuple[int, int]:
-    if isinstance(masks, PictureMasks):
-        return picture_size(masks.paths[0])
-    height, width = read_array(masks.path).shape[1:]
-    return height, width
-
-
-def runs(labels: NDArray[np.bool_]) -> tuple[Interval, ...]:
-    """Intervals of the true ones: first and last, both included."""
-    edges = np.flatnonzero(np.diff(np.concatenate(([False], labels, [False])).astype(np.int8)))
-    return tuple((int(first), int(last) - 1) for first, last in edges.reshape(-1, 2))
-
-
-def joined(intervals: Iterable[Interval]) -> tuple[Interval, ...]:
-    """In order, with those that overlap or touch made one."""
-    done: list[Interval] = []
-    for first, last in sorted(intervals):
-        if done and first <= done[-1][1] + 1:
-            done[-1] = (done[-1][0], max(done[-1][1], last))
-        else:
-            done.append((first, last))
-    return tuple(done)
-
-
-def interval(first: int, last: int, place: str) -> Interval:
-    """Both from 0 and included. Raises FootageError naming `place` for what is no interval."""
-    if not 0 <= first <= last < FRAMES:
-        raise FootageError(
-            f"{place}: frames {first} to {last} are no interval; it begins at 0 or later and ends after it."
-        )
-    return first, last
-
-
-def mask_regions(masks: PictureMasks | ArrayMasks) -> tuple[Region, ...]:
+def mask_regions(masks: Masks) -> tuple[Region, ...]:
     """A region per connected component (8 neighbours), linked to tracks."""
     found = ((frame, masks(frame)) for frame in range(len(masks)))
     return linked((frame, components(mask)) for frame, mask in found if mask is not None)

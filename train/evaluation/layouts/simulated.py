@@ -13,9 +13,9 @@ from pydantic import Field
 from edge.errors import FootageError
 from train.evaluation.layouts.clips import files
 from train.evaluation.layouts.layout import Layout, missing
-from train.evaluation.layouts.masks import interval, joined
 from train.evaluation.layouts.outside import FrameNumber, Pixels, Record, read_json
-from train.evaluation.truth import DataSet, Interval, Region, Video
+from train.evaluation.layouts.spans import interval, joined, without
+from train.evaluation.truth import DataSet, Region, Video
 
 _END = ".truth.json"
 _NOTE = "Simulated patrols: figures from them are not comparable with figures from real footage."
@@ -75,21 +75,6 @@ def _check(path: Path, truth: _Truth, regions: tuple[Region, ...]) -> None:
     last = max([0, *(i.touched[1] for i in truth.intruders), *(region.frame for region in regions)])
     if last >= truth.frames:
         raise FootageError(f"{path} tells of frame {last} of a flight of {truth.frames}; simulate it again.")
-
-
-def without(intervals: tuple[Interval, ...], taken: tuple[Interval, ...]) -> tuple[Interval, ...]:
-    """What is left of the intervals (in order, apart) outside those taken."""
-    left: list[Interval] = []
-    for first, last in intervals:
-        for begin, end in taken:
-            if end < first or begin > last:
-                continue
-            if first < begin:
-                left.append((first, begin - 1))
-            first = end + 1
-        if first <= last:
-            left.append((first, last))
-    return tuple(left)
 
 
 LAYOUT = Layout("simulated", "patrol-01.truth.json", recognises, read)

@@ -14,14 +14,15 @@ from pathlib import Path
 from edge.errors import FootageError
 from train.evaluation.layouts.clips import clips, files, first_of, folders, frame_count, pictures
 from train.evaluation.layouts.layout import STATIC, Layout, missing
-from train.evaluation.layouts.masks import PictureMasks, check_masks, interval, joined, mask_regions
+from train.evaluation.layouts.masks import PictureMasks, check_masks, mask_regions
 from train.evaluation.layouts.outside import Record, read_json, read_text
+from train.evaluation.layouts.spans import interval, joined
 from train.evaluation.truth import DataSet, Interval, Video
 
 FPS = 10.0
 _ENTRY = re.compile(r"TestVideoFile\s*\{[^}\n]*\}\s*\.\s*gt_frame\s*=\s*\[([^\]]*)\]")
 _RANGE = re.compile(r"([0-9]{1,8})(?:\s*:\s*([0-9]{1,8}))?")
-_NOTE = "UCSD Pedestrian, official frame intervals."
+_CLIPS = {36: "Ped1", 12: "Ped2"}  # test clips as published
 
 
 class _FrameLabels(Record):
@@ -64,11 +65,11 @@ def _published(root: Path) -> DataSet:
             f"{tables[0]} tells of {len(intervals)} test clips, {root / 'Test'} holds {len(tests)}; "
             "copy the test clips again."
         )
-    videos = (
+    videos = tuple(
         _video(test, pictures(test.with_name(f"{test.name}_gt")), spans)
         for test, spans in zip(tests, intervals, strict=True)
     )
-    return DataSet(root.name, "ucsd", tuple(videos), tuple(clips(root / "Train")), f"{_NOTE} {STATIC}")
+    return DataSet(root.name, "ucsd", videos, tuple(clips(root / "Train")), _note(videos))
 
 
 def intervals_of(text: str, path: Path) -> list[tuple[Interval, ...]]:
@@ -95,7 +96,16 @@ def _tidied(root: Path) -> DataSet:
         )
     videos = tuple(_video(test, _masks_of(test), _from_one(told[test.name], labels)) for test in tests)
     train = first_of(root, "training/frames")
-    return DataSet(root.name, "ucsd", videos, tuple(clips(train)) if train else (), f"{_NOTE} {STATIC}")
+    return DataSet(root.name, "ucsd", videos, tuple(clips(train)) if train else (), _note(videos))
+
+
+def _note(videos: tuple[Video, ...]) -> str:
+    which = _CLIPS.get(len(videos), "neither Ped1 nor Ped2 as published")
+    masked = sum(video.mask is not None for video in videos)
+    return (
+        f"UCSD Pedestrian, {len(videos)} test clips ({which}), official frame intervals, "
+        f"masks for {masked}. {STATIC}"
+    )
 
 
 def _masks_of(test: Path) -> list[Path]:
@@ -111,7 +121,7 @@ def _video(clip: Path, masks: list[Path], abnormal: tuple[Interval, ...]) -> Vid
     if not masks:
         return Video(clip.name, clip, abnormal, frames=count, folder_fps=FPS)
     mask = PictureMasks(tuple(masks))
-    check_masks(mask, clip, clip.name)
+    check_masks(mask, clip)
     return Video(clip.name, clip, abnormal, (), mask_regions(mask), mask, count, FPS)
 
 
