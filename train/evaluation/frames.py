@@ -94,7 +94,9 @@ def regularity_scores(mse: Floats) -> Floats:
 
 
 def _between_extremes(values: Floats) -> Floats:
-    low, high = float(values.min()), float(values.max())
-    if high == low:
+    """0 to 1; a frame without a score has 0, and so has every frame of a video that never changes."""
+    known = values[np.isfinite(values)]
+    if not len(known) or known.max() == known.min():
         return np.zeros_like(values)
-    return (values - low) / (high - low)
+    low, high = float(known.min()), float(known.max())
+    return (np.clip(values, low, high) - low) / (high - low)

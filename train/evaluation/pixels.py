@@ -25,7 +25,10 @@ PRO_LIMIT = 0.3
 
 @dataclass(frozen=True, eq=False)
 class PixelCounts:
-    """One video's pixels per value of heat, from the coolest up. `covered`: of the masks' components, each adding up to 1."""
+    """One video's pixels per value of heat, from the coolest up.
+
+    `covered` are shares of the masks' components, adding up to 1 for each of them.
+    """
 
     normal: NDArray[np.int64]
     abnormal: NDArray[np.int64]
@@ -72,7 +75,8 @@ def count_pixels(scored: Scored) -> PixelCounts | None:
 
 def _codes_at_native_size(heat: NDArray[np.float16], size: tuple[int, int]) -> NDArray[np.uint16]:
     wide = cv2.resize(heat.astype(np.float32), (size[1], size[0]), interpolation=cv2.INTER_LINEAR)
-    return wide.astype(np.float16).view(np.uint16)
+    seen: NDArray[np.uint16] = wide.astype(np.float16).view(np.uint16)
+    return seen
 
 
 def _fitting(mask: Mask, scored: Scored, place: int) -> Mask:
