@@ -54,7 +54,7 @@ clean:  ## remove what was made here, the environments included
 	@find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 system:
-	@tools/setup system mosquitto:mosquitto openssl:openssl ffmpeg:ffmpeg systemd-analyze:systemd
+	@tools/setup system mosquitto:mosquitto openssl:openssl ffmpeg:ffmpeg systemd-analyze:systemd chromium:chromium
 
 $(VENV)/.stamp-demo: pyproject.toml
 	@tools/setup venv $(VENV) "$(PYTHON)" demo

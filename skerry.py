@@ -41,6 +41,9 @@ VERBS = {
         "train.simulate_cli", "simulate", "drone", "Render patrol flights with known truth.", DESK
     ),
     "train": Verb("train.cli", "app", "train", "Learn from normal flights what belongs there.", DESK),
+    "evaluate": Verb(
+        "train.evaluate_cli", "evaluate", "train", "Measure a bundle on labelled footage.", DESK
+    ),
     "export": Verb("export.cli", "export", "export", "Turn a checkpoint into a bundle that flies.", DESK),
     "watch": Verb("ground.cli", "watch", "", "Show alerts in a terminal as they arrive.", GROUND),
 }
