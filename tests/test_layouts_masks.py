@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import struct
 from pathlib import Path
 
 import numpy as np
@@ -10,6 +11,7 @@ from scipy.io import savemat
 from edge.errors import FootageError
 from tests.labelled import SIZE, array, frames, mask, masks, short_film, stacked, text, ucsd_published
 from train.evaluation.layouts.masks import linked
+from train.evaluation.layouts.matlab import read_cells
 from train.evaluation.readers import read_data_set
 
 SPOTS = {2: [(1, 1, 4, 4)], 3: [(2, 1, 4, 4), (20, 10, 3, 3)]}
@@ -22,7 +24,7 @@ def avenue(root: Path, spots: dict[int, list[tuple[int, int, int, int]]] = SPOTS
     for frame in range(6):
         cells[0, frame] = mask(spots.get(frame, ())) // 255
     (root / "testing_label_mask").mkdir()
-    savemat(root / "testing_label_mask" / "1_label.mat", {"volLabel": cells})
+    savemat(root / "testing_label_mask" / "1_label.mat", {"other": 1.0, "volLabel": cells})
     return root
 
 
@@ -145,8 +147,36 @@ def test_avenue_in_matlab_7_3_is_one_sentence(tmp_path: Path) -> None:
     root = avenue(tmp_path)
     header = b"MATLAB 7.3 MAT-file".ljust(116) + bytes(8) + b"\x00\x02IM"
     (root / "testing_label_mask" / "1_label.mat").write_bytes(header + bytes(400))
-    with pytest.raises(FootageError, match=r"version 7\.3; save it with -v7"):
+    with pytest.raises(FootageError, match=r"version 7\.3 \(HDF5\); save it again with -v7"):
         read_data_set(root)
+
+
+@pytest.mark.parametrize("packed", [False, True])
+@pytest.mark.parametrize("kind", ["u1", "?", "f8", "i4", ">i2"])
+def test_cells_are_what_scipy_wrote(tmp_path: Path, packed: bool, kind: str) -> None:
+    rng = np.random.default_rng(1)
+    cells = np.empty((1, 3), object)
+    cells[0] = [rng.integers(0, 3, (5, 1 + n)).astype(kind) for n in range(3)]
+    savemat(tmp_path / "a.mat", {"first": cells[0][0], "label": cells}, do_compression=packed)
+    found = read_cells(tmp_path / "a.mat", "label")
+    assert all(np.array_equal(a, b) for a, b in zip(found, cells[0], strict=True))
+
+
+def test_cells_in_another_byte_order_are_read(tmp_path: Path) -> None:
+    """Built by hand from the format's description: SciPy writes the machine's order only."""
+
+    def element(kind: int, body: bytes) -> bytes:
+        return struct.pack(">II", kind, len(body)) + body.ljust(-(-len(body) // 8) * 8, b"\0")
+
+    def array(kind: int, sides: tuple[int, int], name: bytes, body: bytes) -> bytes:
+        head = element(6, struct.pack(">II", kind, 0)) + element(5, struct.pack(">2i", *sides))
+        return element(14, head + element(1, name) + body)
+
+    cell = array(10, (2, 1), b"", element(3, struct.pack(">2h", 1, 300)))
+    header = b"by hand".ljust(124) + struct.pack(">H", 0x0100) + b"MI"
+    (tmp_path / "a.mat").write_bytes(header + array(1, (1, 1), b"label", cell))
+    (found,) = read_cells(tmp_path / "a.mat", "label")
+    assert found.tolist() == [[1], [300]]
 
 
 def test_avenue_without_the_cells_is_refused(tmp_path: Path) -> None:
@@ -185,6 +215,13 @@ def test_labels_of_another_length_are_refused(tmp_path: Path) -> None:
     root = shanghaitech(tmp_path)
     array(root / "testing" / "test_frame_mask" / "01_0014.npy", [0, 1, 1])
     with pytest.raises(FootageError, match=r"6 frames, .* labels 3"):
+        read_data_set(root)
+
+
+def test_labels_of_another_scene_are_never_taken(tmp_path: Path) -> None:
+    root = shanghaitech(tmp_path)
+    frames(root / "testing" / "frames" / "02_0014")
+    with pytest.raises(FootageError, match=r"02_0014 has no labels: looked for 02_0014\.npy"):
         read_data_set(root)
 
 

@@ -8,13 +8,9 @@ Each .mat file holds `volLabel`, a cell array with one height x width mask per f
 
 from __future__ import annotations
 
-import struct
-import zlib
 from dataclasses import dataclass
 from functools import lru_cache
-from io import BytesIO
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,7 +20,7 @@ from train.evaluation.layouts.clips import clips, first_of
 from train.evaluation.layouts.labels import paired
 from train.evaluation.layouts.layout import STATIC, Layout, missing
 from train.evaluation.layouts.masks import abnormal_pixels, check_masks, mask_regions
-from train.evaluation.layouts.outside import read_bytes
+from train.evaluation.layouts.matlab import read_cells
 from train.evaluation.layouts.spans import runs
 from train.evaluation.truth import DataSet, Mask, Video
 
@@ -65,41 +61,11 @@ def _packed(
     path: Path,
     changed_ns: int,  # noqa: ARG001 - part of the cache's key: a file that was replaced is read again
 ) -> tuple[list[NDArray[np.uint8]], tuple[int, int]]:
-    cells = _cells(path)
-    shapes = {np.shape(cell) for cell in cells}
-    kinds = {np.asarray(cell).dtype.kind for cell in cells}
-    if len(shapes) != 1 or len(size := shapes.pop()) != 2 or 0 in size or not kinds <= set("biuf"):
-        raise FootageError(f"{path}: volLabel is no row of masks of one size; copy it again.")
-    return [np.packbits(np.asarray(cell) != 0) for cell in cells], (size[0], size[1])
-
-
-def _cells(path: Path) -> list[Any]:
-    held = _loaded(path).get("volLabel")
-    if not isinstance(held, np.ndarray) or held.dtype != object or held.size == 0:
-        raise FootageError(f"{path} holds no cell array volLabel; take the files of testing_label_mask.")
-    return list(held.reshape(-1))
-
-
-def _loaded(path: Path) -> dict[str, Any]:
-    # Slow to import, and only this layout needs it; SciPy ships no types.
-    from scipy.io import loadmat  # type: ignore[import-untyped]
-    from scipy.io.matlab import MatReadError  # type: ignore[import-untyped]
-
-    content = BytesIO(read_bytes(path))
-    try:
-        found: dict[str, Any] = loadmat(content, variable_names=["volLabel"])
-    except NotImplementedError as error:
-        raise FootageError(f"{path} is a MATLAB file of version 7.3; save it with -v7.") from error
-    except (MatReadError, *_MATLAB_FAULTS) as error:
-        raise FootageError(f"{path} is no readable MATLAB file; copy it again.") from error
-    return found
-
-
-# What SciPy's reader raises for damaged files, besides its own MatReadError.
-_MATLAB_FAULTS = (
-    *(ValueError, TypeError, LookupError, ArithmeticError, AttributeError, AssertionError, OSError),
-    *(EOFError, MemoryError, RecursionError, zlib.error, struct.error, UnboundLocalError),
-)
+    cells = read_cells(path, "volLabel")
+    if len({cell.shape for cell in cells}) != 1:
+        raise FootageError(f"{path}: the masks in volLabel differ in size; copy it again.")
+    height, width = cells[0].shape
+    return [np.packbits(cell != 0) for cell in cells], (height, width)
 
 
 def recognises(root: Path) -> bool:

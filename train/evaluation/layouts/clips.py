@@ -58,9 +58,9 @@ def normals(folder: Path | None) -> tuple[Path, ...]:
 
 
 def number_of(path: Path) -> int | None:
-    """The last number in a file's name: 7 for `Test007`, `07.avi` and `7_label.mat`."""
-    numbers = re.findall(r"[0-9]{1,9}", path.stem if path.is_file() else path.name)
-    return int(numbers[-1]) if numbers else None
+    """The number in a name that has just one: 7 for `07.avi` and `7_label.mat`, None for `01_0014`."""
+    numbers = re.findall(r"[0-9]+", path.stem if path.is_file() else path.name)
+    return int(numbers[0]) if len(numbers) == 1 and len(numbers[0]) < 10 else None
 
 
 def clip_size(clip: Path) -> tuple[int, int]:

@@ -13,14 +13,15 @@ from train.evaluation.truth import Video
 
 
 def paired(clips: list[Path], folder: Path, suffix: str) -> list[tuple[Path, Path]]:
-    """Each clip with its label file: the same name, or the same last number (07.avi, 7_label.mat).
+    """Each clip with its label file: the same name, or the same only number (07.avi, 7_label.mat).
 
     Raises FootageError for a clip without.
     """
     tables = files(folder, suffix)
-    by_name = {path.stem: path for path in tables}
-    by_number = {number_of(path): path for path in tables}
-    pairs = [(clip, by_name.get(clip.stem) or by_number.get(number_of(clip))) for clip in clips]
+    named: dict[str | int | None, Path] = {number_of(path): path for path in tables}
+    named |= {path.stem: path for path in tables}
+    named.pop(None, None)
+    pairs = [(clip, named.get(clip.stem) or named.get(number_of(clip))) for clip in clips]
     if lone := [clip for clip, table in pairs if table is None]:
         raise FootageError(
             f"{lone[0]} has no labels: looked for {lone[0].stem}{suffix} among {len(tables)} files of "

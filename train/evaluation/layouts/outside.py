@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from tokenize import TokenError
 from typing import Annotated, Any, TypeVar
 
 import numpy as np
@@ -55,11 +56,18 @@ def _fault(error: ValidationError) -> str:
     return f"{place}: {first['msg']}" if place else str(first["msg"])
 
 
+# What NumPy raises for a damaged header, which it parses as Python.
+_ARRAY_FAULTS = (
+    *(ValueError, TypeError, LookupError, ArithmeticError, OSError, EOFError, MemoryError, RecursionError),
+    *(SyntaxError, TokenError),
+)
+
+
 def read_array(path: Path) -> NDArray[Any]:
     """Numbers of an .npy file, left on disk until touched. No pickles: those would run code."""
     try:
         array = np.lib.format.open_memmap(path, mode="r")
-    except (ValueError, TypeError, SyntaxError, OSError, EOFError, OverflowError, MemoryError) as error:
+    except _ARRAY_FAULTS as error:
         raise FootageError(
             f"{path} is no readable .npy array of numbers (damaged, cut short or pickled); copy it again."
         ) from error
