@@ -35,7 +35,7 @@ FPS, BLOCK_S, COOL_DOWN_S, RELEASE = 2, 10, 5, 0.7
 FLIGHT_S, FLIGHTS = 1200, 9  # of a draw's calibration
 FRAMES = FLIGHT_S * FPS
 UNSEEN = 1200  # flights: 400 hours
-CASES = [(rate, minutes) for rate in (1.0, 12.0) for minutes in (5, 20, 60, 180)]
+CASES = [(rate, minutes) for rate in (1.0, 12.0) for minutes in (5, 15, 20, 60, 180)]
 
 
 def ar(random: np.random.Generator, flights: int, seconds: float) -> Scores:
