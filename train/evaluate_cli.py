@@ -17,11 +17,10 @@ from rich.table import Table
 from edge.bundle import load_bundle
 from edge.errors import UsageError
 from train.evaluation.readers import AUTO, LAYOUTS, read_data_set
-from train.evaluation.report import ReportFolder, json_of, write_report
 from train.evaluation.results import Evaluation
 from train.evaluation.rows import LEGACY, STRICT, about, groups, plain
-from train.evaluation.run import Tell
-from train.evaluation.run import evaluate as score_and_judge
+
+Tell = Callable[[str, int, int], None]  # what is at work, done, of all
 
 
 def evaluate(
@@ -58,9 +57,13 @@ def evaluate(
     Two columns that are never mixed. Strict is what flight would have seen; legacy normalises and smooths
     each video with knowledge of its whole, as many papers do.
     """
-    folder = None if out is None else ReportFolder(out)
     opened = load_bundle(bundle)
     opened.calibration()
+    # Half a second and more: not for --help, nor for whom the bundle is refused.
+    from train.evaluation.report import ReportFolder, json_of, write_report
+    from train.evaluation.run import evaluate as score_and_judge
+
+    folder = None if out is None else ReportFolder(out)
     data_set = read_data_set(data, layout)
     if folder:
         folder.check(force)
@@ -85,14 +88,15 @@ def check_file(path: Path) -> None:
 
 
 @contextmanager
-def _bar() -> Iterator[Callable[[str, int, int], None]]:
+def _bar() -> Iterator[Tell]:
     columns = (
         TextColumn("{task.description}", markup=False),
         BarColumn(),
         MofNCompleteColumn(),
         TimeRemainingColumn(),
     )
-    with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
+    console = Console(stderr=True)
+    with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as bar:
         task = bar.add_task("", total=None)
 
         def tell(name: str, done: int, total: int) -> None:
