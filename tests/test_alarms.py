@@ -4,7 +4,7 @@ import math
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from tests.scored_videos import scored
@@ -155,6 +155,7 @@ marks = st.text("0123.", min_size=1, max_size=40)
 spans = st.lists(st.tuples(st.integers(0, 39), st.integers(0, 6)), max_size=3)
 
 
+@settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(marks, spans, spans, st.sampled_from([0.4, 1.0, 1.7]), st.integers(1, 3))
 def test_what_is_counted_for_all_thresholds_at_once_is_what_each_alone_would_give(
     text: str,

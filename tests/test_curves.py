@@ -2,7 +2,7 @@ import math
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from sklearn.metrics import average_precision_score, precision_recall_curve, roc_auc_score, roc_curve
 
@@ -41,6 +41,7 @@ def test_points_count_what_is_raised_from_the_highest_score_down_ties_together()
     assert list(zip(false, true, strict=True)) == [(0, 0), (0, 0), (0, 3), (3, 3)]
 
 
+@settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(videos)
 def test_a_video_drawn_so_often_is_a_video_given_so_often(
     drawn: list[tuple[list[tuple[int, bool]], int]],

@@ -5,7 +5,7 @@ import math
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from edge.errors import FootageError
@@ -175,7 +175,7 @@ def test_videos_of_which_no_frame_counts_are_left_out() -> None:
         judge([nothing], 0.5)
 
 
-@settings(deadline=None, max_examples=40)
+@settings(deadline=None, suppress_health_check=[HealthCheck.too_slow], max_examples=40)
 @given(st.lists(st.floats(-1, 9), min_size=4, max_size=4), st.booleans())
 def test_frames_that_do_not_count_change_no_figure(scores: list[float], boxed: bool) -> None:
     """Frames 4 and 5 do not count, whatever was seen on them."""

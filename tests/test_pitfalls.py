@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from itertools import pairwise
 from pathlib import Path
 
@@ -10,7 +10,7 @@ import cv2
 import numpy as np
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
@@ -81,7 +81,7 @@ def test_1_all_videos_share_one_scale_in_the_strict_figures() -> None:
 scores = st.lists(st.floats(0, 1), min_size=1, max_size=30)
 
 
-@settings(deadline=None)
+@settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(scores, scores)
 def test_2_what_comes_later_does_not_change_how_a_frame_was_judged(
     past: list[float], future: list[float]
@@ -110,7 +110,7 @@ def test_2_legacy_scores_do_look_ahead_which_is_why_they_stand_apart() -> None:
 
 
 def test_3_the_test_clips_cannot_influence_which_weights_are_used(
-    film: Callable[[str, int], Path], tmp_path: Path
+    film: Callable[[str, int], Path], one_thread: None, tmp_path: Path
 ) -> None:
     patient = Recipe(model=CaeConfig(channels=(3, 4, 5), latent=6), epochs=3, batch=10, lr=0.1, early_stop=2)
     for name in "abcd":
@@ -133,6 +133,15 @@ def test_3_the_test_clips_cannot_influence_which_weights_are_used(
 
 
 @pytest.fixture
+def one_thread() -> Iterator[None]:
+    """So little work is slower on several threads, much so on a busy machine."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
+@pytest.fixture
 def film(tmp_path: Path) -> Callable[[str, int], Path]:
     """Write a folder of so many small pictures, all different."""
 
@@ -146,6 +155,7 @@ def film(tmp_path: Path) -> Callable[[str, int], Path]:
 # 4. Random splits of frames.
 
 
+@settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(
     st.lists(st.integers(1, 400), min_size=1, max_size=12).filter(lambda n: sum(n) >= 30), st.integers(0, 99)
 )

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from sklearn.metrics import roc_auc_score
 
@@ -39,7 +39,7 @@ def test_heat_is_brought_to_the_size_of_the_mask_by_straight_lines() -> None:
 halves = st.floats(width=16, allow_nan=False)
 
 
-@settings(deadline=None, max_examples=60)
+@settings(deadline=None, suppress_health_check=[HealthCheck.too_slow], max_examples=60)
 @given(st.lists(st.lists(halves, min_size=4, max_size=4), min_size=1, max_size=4), st.integers(1, 2**16 - 2))
 def test_histograms_order_pixels_exactly_as_a_list_of_all_of_them(
     heats: list[list[float]], bits: int

@@ -53,6 +53,13 @@ def test_a_second_box_on_a_found_region_is_neither_right_nor_wrong() -> None:
     assert figures(once).rbdc(ONE) == figures(twice).rbdc(ONE) == 1
 
 
+def test_a_region_is_found_by_its_hottest_box() -> None:
+    """The false box comes between the two that match: half a false box per frame, after the first."""
+    boxes = (box(0, 0, 10, 10, 8.0), box(50, 0, 5, 5, 7.0), box(0, 0, 9, 9, 6.0))
+    video = scored([0.0, 0.0], (0, 0), regions=[region(0, 1)], boxes=[boxes, ()])
+    assert figures(video).rbdc(ONE) == 1
+
+
 def test_the_curve_ends_at_one_false_box_a_frame() -> None:
     """Two false boxes above the right one, in one frame: by then the rate is 2 already."""
     far = [box(50, 0, 5, 5, 9.0), box(60, 0, 5, 5, 8.0), box(0, 0, 10, 10, 7.0)]

@@ -92,7 +92,7 @@ def _found_at(boxes: Sequence[Box], overlaps: Sequence[float]) -> float:
 
 def _track_at(peaks: Sequence[float]) -> float:
     """The threshold at which a tenth of the track's regions are found."""
-    needed = max(1, math.ceil(LEAST_OF_TRACK * len(peaks) - 1e-9))  # 0.1 x 30 is a little over 3
+    needed = math.ceil(LEAST_OF_TRACK * len(peaks))
     return sorted(peaks, reverse=True)[needed - 1]
 
 
