@@ -32,7 +32,7 @@ from train.evaluation.rows import groups, plain, shown, shown_rate
 from train.evaluation.run import score_video
 from train.evaluation.scenes import Scene, heat_scale, pictures, worst_false_alarms, worst_misses
 from train.evaluation.scored import Scored
-from train.evaluation.truth import Video
+from train.evaluation.truth import Region, Video
 
 INFINITE = float("-inf")
 
@@ -120,6 +120,17 @@ def test_places_are_outlined_as_rectangles_where_there_is_no_mask(tmp_path: Path
     ((_, data, heat),) = pictures([Scene(one, 2)], heat_scale([one]))
     assert greens(decoded(data)) > 50
     assert heat is None
+
+
+def test_the_line_around_a_tiny_object_does_not_hide_it(tmp_path: Path) -> None:
+    x, y = INTRUDER[:2]
+    tiny = video_in(tmp_path / "v", "X", mask=None, regions=(Region(0, 1, x + 10.0, y + 10.0, 2.0, 2.0),))
+    one = score_video(tiny, lambda _: Finding(1.0), Evidence(1), 2.0)
+    ((_, data, _),) = pictures([Scene(one, 0)], heat_scale([one]))
+    picture = decoded(data)
+    inside = picture[2 * y + 20 : 2 * y + 24, 2 * x + 20 : 2 * x + 24]
+    assert inside[..., 2].min() > 200 > inside[..., 1].max()  # red as it was
+    assert greens(picture) > 50
 
 
 def test_heat_is_laid_over_the_place_it_belongs_to(tmp_path: Path) -> None:

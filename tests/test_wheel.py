@@ -59,6 +59,7 @@ def test_the_wheel_holds_the_four_packages_and_the_front_door_and_nothing_else(w
     shipped = {name for name in names if ".dist-info/" not in name}
     written = {str(path.relative_to(ROOT)) for package in PACKAGES for path in (ROOT / package).rglob("*.py")}
     assert {name for name in shipped if name.endswith(".py")} == written | {"skerry.py"}
+    assert "train/evaluation/page.css" in shipped
     assert {name.partition("/")[0] for name in shipped} == {*PACKAGES, "skerry.py"}
 
 

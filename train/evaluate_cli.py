@@ -76,7 +76,7 @@ def evaluate(
     show(evaluation, Console())
     if folder:
         with _bar() as tell:
-            page = write_report(folder, evaluation, scored, worst, _counted(tell, len(scored)))
+            page = write_report(folder, evaluation, scored, worst, _counted(tell, len(scored) + 2 * worst))
         typer.echo(f"report: {page}")
 
 
@@ -105,13 +105,13 @@ def _bar() -> Iterator[Tell]:
         yield tell
 
 
-def _counted(tell: Tell, videos: int) -> Callable[[], None]:
+def _counted(tell: Tell, most: int) -> Callable[[], None]:
     done = 0
 
     def told() -> None:
         nonlocal done
         done += 1
-        tell("drawing", done, max(videos, done))
+        tell("drawing", done, most)
 
     return told
 

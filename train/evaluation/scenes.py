@@ -119,20 +119,27 @@ def _marked(frame: Frame, scene: Scene) -> bytes:
 
 
 def _outlined(picture: Picture, scene: Scene, scale: float) -> Picture:
-    """Truth: the edge of its pixels where there are any, else its rectangles."""
-    video, thick = scene.scored.video, max(2, round(picture.shape[1] / 240))
+    """A line around the truth rather than on its edge: it may be tiny."""
+    thick = max(2, round(picture.shape[1] / 240))
+    hidden = _truth(scene, (picture.shape[1], picture.shape[0]), scale)
+    around = cv2.dilate(hidden, np.ones((2 * thick + 1, 2 * thick + 1), np.uint8))
+    edges, _ = cv2.findContours(around, cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_SIMPLE)
+    cv2.drawContours(picture, edges, -1, _GREEN, thick)
+    return picture
+
+
+def _truth(scene: Scene, size: tuple[int, int], scale: float) -> NDArray[np.uint8]:
+    """1 where the frame is abnormal: its pixels if known, else its rectangles. `size` is width, height."""
+    video = scene.scored.video
     mask = video.mask(scene.frame) if video.mask is not None else None
     if mask is not None:
-        size = (picture.shape[1], picture.shape[0])
-        large = cv2.resize(mask.astype(np.uint8), size, interpolation=cv2.INTER_NEAREST)
-        edges, _ = cv2.findContours(large, cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_SIMPLE)
-        cv2.drawContours(picture, edges, -1, _GREEN, thick)
-        return picture
+        return np.asarray(cv2.resize(mask.astype(np.uint8), size, interpolation=cv2.INTER_NEAREST), np.uint8)
+    hidden = np.zeros((size[1], size[0]), np.uint8)
     for region in (region for region in video.regions or () if region.frame == scene.frame):
         corner = (round(region.x * scale), round(region.y * scale))
         opposite = (round((region.x + region.width) * scale), round((region.y + region.height) * scale))
-        cv2.rectangle(picture, corner, opposite, _GREEN, thick)
-    return picture
+        cv2.rectangle(hidden, corner, opposite, 1, cv2.FILLED)
+    return hidden
 
 
 def _heated(frame: Frame, scene: Scene, scale: HeatScale) -> bytes | None:
