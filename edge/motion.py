@@ -1,0 +1,141 @@
+"""What moves otherwise than the scene: dense optical flow against the camera's own motion.
+
+DIS flow (Kroeger et al. 2016) between the picture now and one about a fifth of a second ago, less an affine
+motion of the whole picture found by RANSAC over that flow. A still camera is the case in which nothing is
+subtracted. Where too few places follow any one motion the camera's own cannot be told, and the map is None.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cache
+from typing import Any
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from edge.frames import Picture
+
+Gray = NDArray[np.uint8]
+Flow = NDArray[np.float32]  # h x w x 2, pixels to the right and down
+Map = NDArray[np.float32]
+Affine = NDArray[np.float32]  # 2 x 3, from the earlier picture's pixels to the later one's
+
+LONG_SIDE = 384  # pixels of the flow's own grid, whatever the camera's
+_STEP = 8  # grid of the vectors that the camera's motion is fitted to
+_STILL = 0.5  # pixels a vector of a still camera may have
+_NOISE = 2.5  # grey levels, mean over 5 x 5 pixels
+_AGREE = 1.5  # pixels from the fitted motion within which a vector supports it
+_SUPPORT = 0.4  # of the vectors must do so
+_TEXTURE = 2.0  # grey levels per pixel; below it a vector says nothing
+_LEAST = 30  # textured places; with fewer no motion of the camera could be seen either
+
+STILL: Affine = np.eye(2, 3, dtype=np.float32)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Movement:
+    """Between an earlier picture and the one now; `affine` in the pixels of the pictures given, `speed` on the
+    flow's own grid, in widths of the picture per second."""
+
+    affine: Affine
+    speed: Map
+
+
+def movement(earlier: Gray, now: Gray, seconds: float) -> Movement | None:
+    """Two small grey pictures of one size -> the camera's motion and what moves otherwise.
+
+    None where the camera's motion cannot be told.
+    """
+    flow = np.asarray(_dis().calc(earlier, now, None), np.float32)
+    affine = STILL if _unchanged(earlier, now) else camera_motion(flow, earlier)
+    if affine is None:
+        return None
+    rest = flow - _field(affine, flow.shape[:2])
+    speed = np.hypot(rest[..., 0], rest[..., 1]) / np.float32(seconds * now.shape[1])
+    return Movement(affine, np.asarray(speed * confidence(earlier, now, affine), np.float32))
+
+
+def scaled(affine: Affine, small: tuple[int, ...], large: tuple[int, ...]) -> Affine:
+    """The same motion in the pixels of another size of the picture; sizes are (height, width)."""
+    x, y = large[1] / small[1], large[0] / small[0]
+    (a, b, right), (c, d, down) = affine
+    return np.array([[a, b * x / y, right * x], [c * y / x, d, down * y]], np.float32)
+
+
+def registered(earlier: Picture, affine: Affine, now: Picture) -> Picture:
+    """The earlier picture moved onto the one now; what was not in view then is taken from now."""
+    if np.array_equal(affine, STILL):
+        return earlier
+    size = (now.shape[1], now.shape[0])
+    moved: Picture = now.copy()
+    cv2.warpAffine(
+        earlier, affine, size, dst=moved, flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_TRANSPARENT
+    )
+    return moved
+
+
+def shrunk(image: Picture) -> Gray:
+    """Grey, at most LONG_SIDE wide or high; smaller pictures keep their size."""
+    height, width = image.shape[:2]
+    factor = min(1.0, LONG_SIDE / max(height, width))
+    size = (max(16, round(width * factor)), max(16, round(height * factor)))
+    small = image if factor == 1.0 else cv2.resize(image, size, interpolation=cv2.INTER_AREA)
+    return np.asarray(cv2.cvtColor(small, cv2.COLOR_BGR2GRAY), np.uint8)
+
+
+@cache
+def _dis() -> Any:  # made once: it holds buffers
+    return cv2.DISOpticalFlow.create(cv2.DISOPTICAL_FLOW_PRESET_MEDIUM)
+
+
+def camera_motion(flow: Flow, before: Gray) -> Affine | None:
+    """The 2 x 3 affine motion of the whole picture, or None where no motion has enough support.
+
+    Only places with some structure count: flow on bare tarmac is a guess. A still camera is preferred
+    whenever half of them stand still: a large mover must not become the frame of reference.
+    """
+    grid = (slice(_STEP // 2, None, _STEP),) * 2
+    textured = _texture(before)[grid] >= _TEXTURE
+    vectors = flow[grid][textured]
+    if len(vectors) < _LEAST or np.mean(np.hypot(vectors[:, 0], vectors[:, 1]) <= _STILL) >= _SUPPORT:
+        return STILL
+    rows, columns = np.nonzero(textured)
+    places = (np.stack([columns, rows], axis=-1) * _STEP + _STEP // 2).astype(np.float32)
+    affine, support = cv2.estimateAffine2D(
+        places, places + vectors, method=cv2.RANSAC, ransacReprojThreshold=_AGREE
+    )
+    return None if affine is None or support.mean() < _SUPPORT else np.asarray(affine, np.float32)
+
+
+def _unchanged(before: Gray, now: Gray) -> bool:
+    """Half of the picture is as it was, but for noise: the camera stands still, whatever moves before it."""
+    change = cv2.blur(cv2.absdiff(before, now).astype(np.float32), (5, 5))
+    return bool(np.median(change) <= _NOISE)
+
+
+def confidence(before: Gray, now: Gray, affine: Affine) -> Map:
+    """h x w in [0, 1]: flow is only believed where the picture changed otherwise than by the camera's motion.
+
+    The change is held against twice its own median over the picture, which is what noise and small errors
+    of the fitted motion leave everywhere.
+    """
+    size = (now.shape[1], now.shape[0])
+    moved = cv2.warpAffine(before, affine, size, borderMode=cv2.BORDER_REPLICATE)
+    change = cv2.blur(cv2.absdiff(now, moved).astype(np.float32), (5, 5))
+    return np.asarray(change / (change + 2 * np.median(change) + 0.5), np.float32)
+
+
+def _texture(picture: Gray) -> Map:
+    """Mean absolute gradient over 9 x 9 pixels, grey levels per pixel."""
+    right = cv2.Sobel(picture, cv2.CV_32F, 1, 0, scale=1 / 8)
+    down = cv2.Sobel(picture, cv2.CV_32F, 0, 1, scale=1 / 8)
+    return np.asarray(cv2.blur(np.abs(right) + np.abs(down), (9, 9)), np.float32)
+
+
+def _field(affine: Affine, shape: tuple[int, int]) -> Flow:
+    """The flow that an affine motion means at every pixel."""
+    y, x = np.mgrid[0 : shape[0], 0 : shape[1]].astype(np.float32)
+    (a, b, right), (c, d, down) = affine - np.eye(2, 3, dtype=np.float32)
+    return np.stack([a * x + b * y + right, c * x + d * y + down], axis=-1)

@@ -1,0 +1,64 @@
+"""Frames in time order -> each with an earlier one, registered onto it: what models of two pictures see.
+
+Training, calibration and flight pair frames by this one rule.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from dataclasses import dataclass
+
+from edge.frames import Picture
+from edge.motion import Gray, Map, movement, registered, scaled, shrunk
+
+LAG_S = 0.2  # between the two pictures, or one frame where frames come slower
+STALE_S = 1.5  # an earlier picture older than this shows another scene
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Pair:
+    """`earlier` lies on `now`, pixel by pixel; it is None where there is none or the camera's motion could
+    not be told. `speed` is what moves otherwise than the camera (see `edge.motion`)."""
+
+    now: Picture
+    earlier: Picture | None = None
+    speed: Map | None = None
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Past:
+    stream_s: float
+    picture: Picture
+    gray: Gray
+
+
+class Sequence:
+    """Keeps the pictures of the last LAG_S seconds and one more."""
+
+    def __init__(self) -> None:
+        self._past: deque[_Past] = deque()
+
+    def remember(self, picture: Picture, stream_s: float) -> _Past | None:
+        """Take in a picture; the earlier one it would be paired with."""
+        now = _Past(stream_s, picture, shrunk(picture))
+        past = self._past
+        if past and (
+            past[-1].picture.shape != picture.shape or not 0 < stream_s - past[-1].stream_s <= STALE_S
+        ):
+            past.clear()  # another scene, or time ran backwards
+        while len(past) > 1 and stream_s - past[1].stream_s >= LAG_S - 1e-3:
+            past.popleft()
+        earlier = past[0] if past else None
+        past.append(now)
+        return earlier
+
+    def pair(self, picture: Picture, stream_s: float) -> Pair:
+        """The picture and the youngest one that is at least LAG_S older, else the oldest there is."""
+        earlier = self.remember(picture, stream_s)
+        if earlier is None:
+            return Pair(picture)
+        moved = movement(earlier.gray, self._past[-1].gray, stream_s - earlier.stream_s)
+        if moved is None:
+            return Pair(picture)
+        affine = scaled(moved.affine, earlier.gray.shape, picture.shape)
+        return Pair(picture, registered(earlier.picture, affine, picture), moved.speed)
