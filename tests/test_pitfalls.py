@@ -303,7 +303,7 @@ def test_10_the_threshold_comes_from_frames_whose_statistics_did_not_see_them(tm
     with open_runtime(bundle, "fp32") as runtime, open_recording(paths[1], folder_fps=2.0) as recording:
         inspect = open_detector(bundle, runtime).inspect
         familiar = [inspect(frame).score for frame in recording]
-    assert bundle.calibration().threshold > 1.5 * max(familiar)
+    assert bundle.calibration().threshold > 100 * max(familiar)
 
 
 def test_10_no_score_of_the_evaluation_moves_the_threshold() -> None:
