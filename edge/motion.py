@@ -36,7 +36,7 @@ STILL: Affine = np.eye(2, 3, dtype=np.float32)
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Movement:
-    """Between an earlier picture and the one now; `affine` in the pixels of the pictures given, `speed` on the
+    """Between an earlier picture and the one now; `affine` in pixels of the pictures given, `speed` on the
     flow's own grid, in widths of the picture per second."""
 
     affine: Affine
