@@ -81,6 +81,7 @@ class Parity(_Part):
     alarms_gained: int
     alarms_lost: int
     within_tolerance: bool
+    feature_drift: Finite | None = None  # of models with features: the largest mean change, in their spread
 
 
 class Manifest(_Part):
