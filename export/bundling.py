@@ -11,8 +11,9 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from edge.bundle import Manifest, ModelBundle, Parity, Scoring, load_bundle, write_bundle
+from edge.bundle import Kind, Manifest, ModelBundle, Parity, Scoring, load_bundle, write_bundle
 from edge.errors import BundleError, UsageError
+from export.families import FAMILIES
 from export.parity import PROVISIONAL_MARGIN, Tolerance
 from train.checkpoint import Checkpoint
 
@@ -23,7 +24,8 @@ MAX_NAME = 100  # characters, as the manifest has it
 class Gate:
     """How the variants were held against PyTorch; goes into the provenance."""
 
-    undisturbed_frames: int
+    undisturbed: int
+    shows: str
     footage: str
     disturbances: tuple[str, ...]
     threshold: float
@@ -31,11 +33,12 @@ class Gate:
 
     def record(self) -> dict[str, Any]:
         return {
-            "undisturbed_frames": self.undisturbed_frames,
+            "undisturbed": self.undisturbed,
+            "pictures": self.shows,
             "footage": self.footage,
             "disturbances": list(self.disturbances),
             "provisional_threshold": self.threshold,
-            "threshold_rule": f"{PROVISIONAL_MARGIN:g} x the largest PyTorch score of an undisturbed frame",
+            "threshold_rule": f"{PROVISIONAL_MARGIN:g} x the largest PyTorch score of an undisturbed picture",
             "tolerance": asdict(self.tolerance),
         }
 
@@ -59,17 +62,23 @@ def must_be_writable(out: Path, force: bool) -> None:
         raise UsageError(f"--out {out} is a bundle already: name a new folder, or replace it with --force")
 
 
+def scoring_for(kind: Kind) -> Scoring:
+    """What a new bundle of this kind looks at."""
+    return Scoring.for_kind(kind)
+
+
 def write(
     out: Path, checkpoint: Checkpoint, name: str, models: Mapping[str, bytes], evidence: Evidence
 ) -> ModelBundle:
     """The bundle, not calibrated yet. What an old bundle in the same folder held goes."""
+    kind = FAMILIES[checkpoint.kind].bundle
     files = {f"model.{variant}.onnx": data for variant, data in models.items()}
     manifest = Manifest(
         name=name,
-        kind="reconstruction",
+        kind=kind,
         created=datetime.now(timezone.utc),
         input=checkpoint.input,
-        scoring=Scoring(),
+        scoring=scoring_for(kind),
         provenance=_provenance(checkpoint, evidence),
         parity=dict(evidence.parity),
         variants={variant: f"model.{variant}.onnx" for variant in models},

@@ -17,8 +17,10 @@ from edge.recordings import find_recordings
 from edge.runtimes import OnnxRuntime
 from export import bundling
 from export.disturb import DISTURBANCES
-from export.parity import HeldOut, Reference, Tolerance, check, held_out, measure, reference
-from export.variants import VARIANTS, parse_variants
+from export.families import FAMILIES, Family
+from export.held_out import HeldOut
+from export.parity import Reference, Tolerance, check, measure, reference
+from export.variants import Make, parse_variants
 from train.checkpoint import Checkpoint, load_checkpoint
 from train.footage import Sampling, open_sampled, read_split
 
@@ -26,12 +28,17 @@ from train.footage import Sampling, open_sampled, read_split
 def export(
     checkpoint: Annotated[Path, typer.Argument(help="What `skerry train` wrote.")],
     out: Annotated[Path, typer.Option(help="Folder of the bundle.")],
-    variants: Annotated[str, typer.Option(help="Which models to make, with commas.")] = ",".join(VARIANTS),
+    variants: Annotated[
+        str | None, typer.Option(help="Which models to make, with commas; all that there are, if not given.")
+    ] = None,
     footage: Annotated[
         list[Path] | None,
         typer.Option(help="Normal footage to check on, in place of the checkpoint's validation clips."),
     ] = None,
-    frames: Annotated[int, typer.Option(min=1, max=10_000, help="Held-out frames to check on.")] = 200,
+    frames: Annotated[
+        int | None,
+        typer.Option(min=1, max=10_000, help="Held-out frames to check on; 200, or 40 for a scout."),
+    ] = None,
     max_drift: Annotated[
         float, typer.Option(min=0, help="Largest relative change of any frame's score.")
     ] = Tolerance.max_drift,
@@ -50,19 +57,20 @@ def export(
     noise, compression, shift and foreign objects. A model beyond the tolerance ends it with exit code 3, and
     nothing is written.
     """
-    chosen = parse_variants(variants)
     title = _name(name, out)
     bundling.must_be_writable(out, force)
     trained = load_checkpoint(checkpoint)
+    family = FAMILIES[trained.kind]
+    makers = _makers(family, variants)
     tolerance = Tolerance(max_drift, min_rank_correlation)
     status = Console(stderr=True)
     with status.status("reading held-out frames"):
-        pictures = _held_out(trained, footage or (), frames)
+        pictures = _held_out(trained, family, footage or (), frames)
     network = trained.build()
     with status.status("asking PyTorch"):
         truth = reference(pictures, network)
     with status.status("converting"):
-        models = {variant: VARIANTS[variant](network, trained.input) for variant in chosen}
+        models = {variant: make(network, trained.input) for variant, make in makers.items()}
     with status.status("comparing"):
         parity = _measure(models, pictures, truth, tolerance)
     console = Console()
@@ -70,7 +78,8 @@ def export(
     if not allow_drift:
         check(parity, tolerance)
     gate = bundling.Gate(
-        undisturbed_frames=pictures.undisturbed,
+        undisturbed=pictures.undisturbed,
+        shows=pictures.shows,
         footage="given with --footage" if footage else "the checkpoint's validation split",
         disturbances=tuple(DISTURBANCES),
         threshold=truth.threshold,
@@ -87,9 +96,14 @@ def _name(given: str | None, out: Path) -> str:
     return name
 
 
-def _held_out(checkpoint: Checkpoint, footage: Sequence[Path], wanted: int) -> HeldOut:
+def _makers(family: Family, words: str | None) -> dict[str, Make]:
+    names = family.variants if words is None else parse_variants(words, family.variants)
+    return {name: family.variants[name] for name in names}
+
+
+def _held_out(checkpoint: Checkpoint, family: Family, footage: Sequence[Path], wanted: int | None) -> HeldOut:
     frames = _sampled(checkpoint, footage) if footage else read_split(checkpoint, "validation")
-    found = held_out(frames, wanted, checkpoint.input)
+    found = family.held_out(frames, wanted or family.frames, checkpoint.input)
     if not found.undisturbed:
         raise UsageError(
             "the checkpoint has no validation frames to check on: name normal footage with --footage"
@@ -118,25 +132,32 @@ def _table(
     parity: Mapping[str, Parity], models: Mapping[str, bytes], pictures: HeldOut, truth: Reference
 ) -> Table:
     table = Table(
-        title=f"Against PyTorch: {pictures.undisturbed} held-out frames, as they are and disturbed in "
-        f"{len(DISTURBANCES)} ways",
-        caption=f"alarms at a provisional threshold of {truth.threshold:.4g}, above every undisturbed frame",
+        title=f"Against PyTorch: {pictures.undisturbed} held-out {pictures.shows}, as they are and disturbed "
+        f"in {len(DISTURBANCES)} ways",
+        caption=f"alarms at a provisional threshold of {truth.threshold:.4g}, above every undisturbed one",
         title_justify="left",
         caption_justify="left",
     )
-    for column in ("variant", "MB", "drift max", "mean", "rank corr.", "alarms + / -", "gate"):
-        table.add_column(column, justify="left" if column == "variant" else "right")
-    for variant, found in parity.items():
-        table.add_row(
-            variant,
-            f"{len(models[variant]) / 1e6:.1f}",
-            f"{found.max_drift:.4%}",
-            f"{found.mean_drift:.4%}",
-            f"{found.rank_correlation:.6f}",
-            f"{found.alarms_gained} / {found.alarms_lost}",
-            "[green]passed" if found.within_tolerance else "[red]beyond",
-        )
+    rows = {variant: _row(found, len(models[variant])) for variant, found in parity.items()}
+    table.add_column("variant")
+    for column in next(iter(rows.values())):
+        table.add_column(column, justify="right")
+    for variant, row in rows.items():
+        table.add_row(variant, *row.values())
     return table
+
+
+def _row(found: Parity, size: int) -> dict[str, str]:
+    features = {} if found.feature_drift is None else {"features": f"{found.feature_drift:.4%}"}
+    return {
+        "MB": f"{size / 1e6:.1f}",
+        "drift max": f"{found.max_drift:.4%}",
+        "mean": f"{found.mean_drift:.4%}",
+        **features,
+        "rank corr.": f"{found.rank_correlation:.6f}",
+        "alarms + / -": f"{found.alarms_gained} / {found.alarms_lost}",
+        "gate": "[green]passed" if found.within_tolerance else "[red]beyond",
+    }
 
 
 def _say_next(bundle: ModelBundle, console: Console) -> None:

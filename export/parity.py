@@ -1,34 +1,31 @@
-"""The gate: a variant flies only if it says what PyTorch says, on held-out frames and on disturbed ones.
+"""The gate: a variant flies only if it says what PyTorch says, on held-out pictures and on disturbed ones.
 
-The score compared is the mean squared error of the whole picture. Calibration comes after export, so
-"alarms" are counted at a provisional threshold taken from the undisturbed frames.
+Calibration comes after export, so scores are compared raw and "alarms" are counted at a provisional threshold
+taken from the undisturbed pictures. A scout's features are compared too: calibration will measure distances
+between them.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import TypeAlias
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import nn
 
 from edge.bundle import Parity
 from edge.errors import SkerryError
-from edge.frames import Frame, Picture
-from edge.localize import error_map
-from edge.preprocess import InputSpec, to_tensor
 from edge.runtimes import Tensor
-from export.disturb import DISTURBANCES
-
-Scores: TypeAlias = NDArray[np.float64]
-Model: TypeAlias = Callable[[Tensor], Tensor]
+from export.held_out import Answers, Features, HeldOut, Model, Scores
 
 # Room above the largest normal score: the frame that sets the threshold is not to flip on the last digit.
 PROVISIONAL_MARGIN = 1.01
+
+LEAST = 1e-6  # a probability below it is rounding
+
+SPREAD_FLOOR = 0.01  # of the widest channel's spread; calibration's covariance has the same floor
 
 
 class ParityError(SkerryError):
@@ -39,24 +36,12 @@ class ParityError(SkerryError):
 
 @dataclass(frozen=True)
 class Tolerance:
-    """`max_drift`: largest relative change of any frame's score; `rank_correlation`: the least Spearman."""
+    """`max_drift`: largest relative change of any picture's score; `rank_correlation`: the least Spearman;
+    `feature_drift`: largest mean change of a picture's features, in their standard deviations."""
 
     max_drift: float = 0.005
     rank_correlation: float = 0.999
-
-
-@dataclass(frozen=True, eq=False)
-class HeldOut:
-    """Pictures of the model's size, BGR: the undisturbed ones first, then each disturbance of all of them."""
-
-    pictures: tuple[Picture, ...]
-    undisturbed: int
-    spec: InputSpec
-
-    def scores(self, model: Model) -> Scores:
-        """One mean squared error per picture."""
-        tensors = (to_tensor(picture, self.spec) for picture in self.pictures)
-        return np.array([error_map(tensor, model(tensor)).mean(dtype=np.float64) for tensor in tensors])
+    feature_drift: float = 0.02
 
 
 @dataclass(frozen=True, eq=False)
@@ -65,42 +50,9 @@ class Reference:
 
     scores: Scores
     threshold: float  # provisional
-
-
-def held_out(frames: Iterable[Frame], wanted: int, spec: InputSpec, seed: int = 0) -> HeldOut:
-    """`wanted` frames spread evenly over the stream, or all if it has fewer, and their disturbed versions.
-
-    They are disturbed after shrinking: the noise of a large picture would average away and test nothing.
-    """
-    normal = evenly((shrunk(frame.image, spec) for frame in frames), wanted)
-    disturbed = [
-        disturb(picture, np.random.default_rng((seed, kind, number)))
-        for kind, disturb in enumerate(DISTURBANCES.values())
-        for number, picture in enumerate(normal)
-    ]
-    return HeldOut((*normal, *disturbed), len(normal), spec)
-
-
-def shrunk(image: Picture, spec: InputSpec) -> Picture:
-    """The picture at the model's size; `to_tensor` gives for it exactly what it gives for the original."""
-    plain = spec.model_copy(update={"scale": 1.0, "mean": (0.0, 0.0, 0.0), "std": (1.0, 1.0, 1.0)})
-    rgb = to_tensor(image, plain)[0].astype(np.uint8)  # shrinking gives whole grey levels
-    return np.ascontiguousarray(rgb.transpose(1, 2, 0)[:, :, ::-1])
-
-
-def evenly(pictures: Iterable[Picture], wanted: int) -> list[Picture]:
-    """At most `wanted` of a stream of unknown length, evenly spread, holding twice as many at most."""
-    kept: list[Picture] = []
-    every = 1
-    for number, picture in enumerate(pictures):
-        if number % every:
-            continue
-        kept.append(picture)
-        if len(kept) > 2 * wanted:
-            kept, every = kept[::2], every * 2
-    if len(kept) <= wanted:
-        return kept
-    return [kept[round(place)] for place in np.linspace(0, len(kept) - 1, wanted)]
+    floor: float = float(np.finfo(np.float32).tiny)  # drifts of lower scores are relative to it
+    features: Features | None = None
+    spread: Features | None = None  # standard deviation of each channel
 
 
 @contextmanager
@@ -124,31 +76,53 @@ def eager(network: nn.Module) -> Model:
     return run
 
 
-def reference(frames: HeldOut, network: nn.Module) -> Reference:
+def reference(pictures: HeldOut, network: nn.Module) -> Reference:
     """Raises ParityError where the network itself gives NaN or infinity."""
     with one_thread():
-        scores = frames.scores(eager(network))
-    _must_be_finite(scores, "the checkpoint in PyTorch")
-    return Reference(scores, PROVISIONAL_MARGIN * float(scores[: frames.undisturbed].max()))
+        said = pictures.ask(eager(network))
+    _must_be_finite(said, "the checkpoint in PyTorch")
+    normal = said.scores[: pictures.undisturbed]
+    threshold = PROVISIONAL_MARGIN * float(normal.max())
+    if said.features is None:
+        return Reference(said.scores, threshold)
+    floor = max(float(np.median(normal)), LEAST)  # what is less foreign than that raises no alarm
+    spread = _spread(said.features[: pictures.undisturbed])
+    return Reference(said.scores, threshold, floor, said.features, spread)
 
 
-def measure(frames: HeldOut, truth: Reference, model: Model, name: str, tolerance: Tolerance) -> Parity:
+def _spread(features: Features) -> Features:
+    """1 x channels x 1. A channel that never changes must not turn rounding into drift."""
+    spread = features.std(axis=(0, 2), keepdims=True)
+    least = max(SPREAD_FLOOR * float(spread.max()), float(np.finfo(np.float32).tiny))
+    return np.asarray(np.maximum(spread, least), np.float32)
+
+
+def measure(pictures: HeldOut, truth: Reference, model: Model, name: str, tolerance: Tolerance) -> Parity:
     """Raises ParityError only for NaN or infinity; whether the rest is good enough is in the result."""
-    scores = frames.scores(model)
-    _must_be_finite(scores, f"the variant {name}")
-    drift = np.abs(scores - truth.scores) / np.maximum(truth.scores, np.finfo(np.float32).tiny)
-    correlation = rank_correlation(truth.scores, scores)
+    said = pictures.ask(model)
+    _must_be_finite(said, f"the variant {name}")
+    scores = said.scores
+    drift = np.abs(scores - truth.scores) / np.maximum(truth.scores, truth.floor)
     alarms, expected = scores >= truth.threshold, truth.scores >= truth.threshold
-    worst = float(drift.max())
-    return Parity(
+    found = Parity(
         frames=len(scores),
-        max_drift=worst,
+        max_drift=float(drift.max()),
         mean_drift=float(drift.mean()),
-        rank_correlation=correlation,
+        rank_correlation=rank_correlation(truth.scores, scores),
         alarms_gained=int((alarms & ~expected).sum()),
         alarms_lost=int((expected & ~alarms).sum()),
-        within_tolerance=worst <= tolerance.max_drift and correlation >= tolerance.rank_correlation,
+        within_tolerance=False,
+        feature_drift=_feature_drift(said, truth),
     )
+    return found.model_copy(update={"within_tolerance": not any(_failures(found, tolerance))})
+
+
+def _feature_drift(said: Answers, truth: Reference) -> float | None:
+    """The picture whose features moved most, on average over them."""
+    if said.features is None or truth.features is None or truth.spread is None:
+        return None
+    moved = np.abs(said.features - truth.features) / truth.spread
+    return float(moved.mean(axis=(1, 2)).max())
 
 
 def check(parities: Mapping[str, Parity], tolerance: Tolerance) -> None:
@@ -170,6 +144,11 @@ def _failures(parity: Parity, tolerance: Tolerance) -> Iterator[str]:
             f"has a rank correlation of {parity.rank_correlation:.5f} with PyTorch, "
             f"less than the {tolerance.rank_correlation:g} demanded"
         )
+    if parity.feature_drift is not None and parity.feature_drift > tolerance.feature_drift:
+        yield (
+            f"moves the features of a picture by {parity.feature_drift:.3%} of their spread, "
+            f"more than the {tolerance.feature_drift:.3%} allowed"
+        )
 
 
 def rank_correlation(first: Scores, second: Scores) -> float:
@@ -187,9 +166,12 @@ def _ranks(values: Scores) -> Scores:
     return np.asarray((last - (sizes - 1) / 2)[group], np.float64)
 
 
-def _must_be_finite(scores: Scores, whose: str) -> None:
-    wrong: Sequence[int] = np.flatnonzero(~np.isfinite(scores)).tolist()
+def _must_be_finite(said: Answers, whose: str) -> None:
+    sound = np.isfinite(said.scores)
+    if said.features is not None:
+        sound &= np.isfinite(said.features).all(axis=(1, 2))
+    wrong: Sequence[int] = np.flatnonzero(~sound).tolist()
     if wrong:
         raise ParityError(
-            f"{whose} gives NaN or infinity on {len(wrong)} of {len(scores)} held-out frames: train it again"
+            f"{whose} gives NaN or infinity on {len(wrong)} of {len(sound)} held-out frames: train it again"
         )

@@ -15,7 +15,7 @@ from edge.preprocess import InputSpec
 
 # The lowest that PyTorch writes without converting down, and one that TensorRT reads from version 10.0 on.
 OPSET = 18
-INPUT, OUTPUT = "pictures", "restored"
+INPUT = "pictures"
 
 _TALKATIVE = ("torch.onnx", "onnxscript", "onnx_ir", "root")
 
@@ -36,9 +36,12 @@ def quietly() -> Iterator[None]:
             logger.setLevel(level)
 
 
-def to_onnx(network: nn.Module, spec: InputSpec) -> bytes:
-    """A network of 1 x 3 x height x width -> the same, as an ONNX model with its weights inside."""
-    example = torch.zeros(1, 3, spec.height, spec.width)
+def to_onnx(network: nn.Module, spec: InputSpec, output: str) -> bytes:
+    """A network of 1 x (3 * frames) x height x width -> the same, as an ONNX model with its weights inside.
+
+    `output`: what the answer is called.
+    """
+    example = torch.zeros(1, 3 * spec.frames, spec.height, spec.width)
     with quietly():
         program = torch.onnx.export(
             network,
@@ -46,7 +49,7 @@ def to_onnx(network: nn.Module, spec: InputSpec) -> bytes:
             dynamo=True,
             opset_version=OPSET,
             input_names=[INPUT],
-            output_names=[OUTPUT],
+            output_names=[output],
             external_data=False,
             verbose=False,
         )

@@ -9,11 +9,12 @@ quantising them moves the score by half while ONNX Runtime gains no time by it.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
+from typing import Any, TypeAlias
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from edge.errors import UsageError, nearest
 from edge.preprocess import InputSpec
@@ -29,28 +30,40 @@ BLOCK = 16  # channels that ONNX Runtime's convolution kernels take at a time
 WEIGHT_BYTES = (2, 1)
 
 
+RESTORED, EVIDENCE = "restored", "evidence"  # what the answers are called in the models
+
+Make: TypeAlias = Callable[[Any, InputSpec], bytes]  # of the network that its kind of checkpoint holds
+
+
 def fp32(network: CAE, spec: InputSpec) -> bytes:
-    return to_onnx(network, spec)
+    return to_onnx(network, spec, RESTORED)
 
 
 def int8_cpu(network: CAE, spec: InputSpec) -> bytes:
-    return integer_linear(to_onnx(widened(network), spec), WEIGHT_BYTES)
+    return integer_linear(to_onnx(widened(network), spec, RESTORED), WEIGHT_BYTES)
 
 
-VARIANTS: Mapping[str, Callable[[CAE, InputSpec], bytes]] = {"fp32": fp32, "int8-cpu": int8_cpu}
+def evidence_fp32(network: nn.Module, spec: InputSpec) -> bytes:
+    """The exporter has folded every BatchNorm into the convolution before it."""
+    return to_onnx(network, spec, EVIDENCE)
 
 
-def parse_variants(words: str) -> tuple[str, ...]:
-    """`fp32,int8-cpu` -> names, each once, in the order given. Raises UsageError."""
+CAE_VARIANTS: Mapping[str, Make] = {"fp32": fp32, "int8-cpu": int8_cpu}
+SCOUT_VARIANTS: Mapping[str, Make] = {"fp32": evidence_fp32}
+
+
+def parse_variants(words: str, known: Iterable[str]) -> tuple[str, ...]:
+    """`fp32,int8-cpu` -> names, each once, in the order given. Raises UsageError for others than `known`."""
+    known = tuple(known)
     names = tuple(dict.fromkeys(word.strip() for word in words.split(",") if word.strip()))
     for name in names:
-        if name not in VARIANTS:
+        if name not in known:
             raise UsageError(
-                f"--variants {name}: there is no such variant{nearest(name, VARIANTS)}; "
-                f"known: {', '.join(VARIANTS)}"
+                f"--variants {name}: this model has no such variant{nearest(name, known)}; "
+                f"known: {', '.join(known)}"
             )
     if not names:
-        raise UsageError(f"--variants names no variant; known: {', '.join(VARIANTS)}")
+        raise UsageError(f"--variants names no variant; known: {', '.join(known)}")
     return names
 
 

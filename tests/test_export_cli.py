@@ -98,7 +98,7 @@ def test_the_models_fly_and_answer_as_the_checkpoint_does(made: ModelBundle, che
 def test_the_bundle_says_how_far_each_model_is_from_pytorch(made: ModelBundle) -> None:
     parity = made.manifest.parity
     assert set(parity) == {"fp32", "int8-cpu"}
-    frames = made.manifest.provenance["gate"]["undisturbed_frames"]
+    frames = made.manifest.provenance["gate"]["undisturbed"]
     assert all(found.frames == 7 * frames and found.within_tolerance for found in parity.values())
     assert parity["fp32"].max_drift < 1e-5 < parity["int8-cpu"].max_drift
 
@@ -216,7 +216,7 @@ def test_footage_that_moved_is_named_and_other_footage_can_take_its_place(
     assert "no longer at" in capsys.readouterr().err
     assert run(monkeypatch, *words, "--footage", here / "clip1", "--footage", here / "clip2") == 0
     gate = load_bundle(tmp_path / "bundle").manifest.provenance["gate"]
-    assert gate["undisturbed_frames"] == 5
+    assert gate["undisturbed"] == 5
     assert gate["footage"] == "given with --footage"
 
 

@@ -11,32 +11,46 @@ from edge.bundle import Parity
 from edge.preprocess import InputSpec, to_tensor
 from edge.runtimes import Tensor
 from export.disturb import DISTURBANCES
+from export.held_out import Model, Scores, Thumbnails, Tiles, evenly, peak, shrunk, thumbnails, tiles
 from export.parity import (
     PROVISIONAL_MARGIN,
-    HeldOut,
     ParityError,
     Reference,
-    Scores,
     Tolerance,
     check,
     eager,
-    evenly,
-    held_out,
     measure,
     one_thread,
     rank_correlation,
     reference,
-    shrunk,
 )
 from tests.builders import frame, scene
-from tests.networks import lively
+from tests.networks import Pointer, lively, pointing
 
 SPEC = InputSpec()
+TILE = InputSpec(frames=2, height=64, width=96, tiling="auto")  # of frames of 240 x 320
 
 
 @pytest.fixture(scope="module")
-def frames() -> HeldOut:
-    return held_out((frame(scene(seed), seed) for seed in range(6)), 4, SPEC)
+def frames() -> Thumbnails:
+    return thumbnails((frame(scene(seed), seed) for seed in range(6)), 4, SPEC)
+
+
+@pytest.fixture(scope="module")
+def pairs() -> Tiles:
+    return tiles((frame(scene(seed), seed) for seed in range(7)), 4, TILE)
+
+
+def altered(change: Callable[[Tensor], None], network: Pointer | None = None) -> Model:
+    """The network with a change of its answer, 68 x 8 x 12."""
+    model = eager(network or pointing())
+
+    def run(tensor: Tensor) -> Tensor:
+        evidence: Tensor = model(tensor).copy()
+        change(evidence[0])
+        return evidence
+
+    return run
 
 
 def scaled(factor: float) -> Callable[[Tensor], Tensor]:
@@ -44,8 +58,8 @@ def scaled(factor: float) -> Callable[[Tensor], Tensor]:
     return lambda tensor: tensor * np.float32(1 - factor**0.5)
 
 
-def black(frames: HeldOut) -> Reference:
-    scores = frames.scores(scaled(1))
+def black(frames: Thumbnails) -> Reference:
+    scores = frames.ask(scaled(1)).scores
     return Reference(scores, PROVISIONAL_MARGIN * float(scores[: frames.undisturbed].max()))
 
 
@@ -72,15 +86,15 @@ def test_a_shrunk_picture_gives_the_tensor_that_the_original_gives() -> None:
         assert np.array_equal(to_tensor(small, spec), to_tensor(picture, spec))
 
 
-def test_held_out_frames_come_as_they_are_and_in_every_disturbance(frames: HeldOut) -> None:
+def test_held_out_frames_come_as_they_are_and_in_every_disturbance(frames: Thumbnails) -> None:
     assert frames.undisturbed == 4
     assert len(frames.pictures) == 4 * (1 + len(DISTURBANCES))
     normal, disturbed = frames.pictures[:4], frames.pictures[4:]
     assert all(not np.array_equal(picture, normal[number % 4]) for number, picture in enumerate(disturbed))
 
 
-def test_the_same_frames_are_disturbed_in_the_same_way_each_time(frames: HeldOut) -> None:
-    again = held_out((frame(scene(seed), seed) for seed in range(6)), 4, SPEC)
+def test_the_same_frames_are_disturbed_in_the_same_way_each_time(frames: Thumbnails) -> None:
+    again = thumbnails((frame(scene(seed), seed) for seed in range(6)), 4, SPEC)
     assert all(np.array_equal(a, b) for a, b in zip(frames.pictures, again.pictures, strict=True))
 
 
@@ -127,10 +141,52 @@ def test_taking_frames_evenly_keeps_few_in_memory() -> None:
     assert most <= 2 * 10 + 3
 
 
+# Held-out tiles
+
+
+def test_of_each_frame_come_the_central_tile_and_another(pairs: Tiles) -> None:
+    assert pairs.undisturbed == len(pairs.pairs) == 2 * 4
+    assert all(pair.now.shape == (64, 96, 3) for pair in pairs.pairs)
+    first, second = pairs.pairs[:2]
+    assert not np.array_equal(first.now, second.now)
+
+
+def test_a_tile_is_paired_with_the_same_place_of_an_earlier_picture() -> None:
+    seen = tiles((frame(scene(0), index) for index in range(3)), 3, TILE)
+    assert [pair.earlier is None for pair in seen.pairs] == [True, True, False, False, False, False]
+    for pair in seen.pairs[2:]:
+        assert pair.earlier is not None
+        assert np.array_equal(pair.now, pair.earlier)
+
+
+def test_a_small_picture_gives_its_one_tile() -> None:
+    small = tiles([frame(scene(0)[:40, :50])], 1, TILE)
+    assert [pair.now.shape for pair in small.pairs] == [(64, 96, 3)]
+
+
+def test_a_tile_does_not_keep_its_whole_picture_alive(pairs: Tiles) -> None:
+    assert all(pair.now.base is None for pair in pairs.pairs)
+
+
+def test_both_pictures_of_a_pair_are_disturbed_alike_and_the_same_each_time() -> None:
+    still = tiles((frame(scene(0), index) for index in range(3)), 3, TILE)
+    tensors, again = list(still.tensors()), list(still.tensors())
+    assert len(tensors) == 6 * (1 + len(DISTURBANCES))
+    assert all(np.array_equal(tensor[0, :3], tensor[0, 3:]) for tensor in tensors)
+    assert all(np.array_equal(one, other) for one, other in zip(tensors, again, strict=True))
+    assert all(not np.array_equal(tensor, tensors[n % 6]) for n, tensor in enumerate(tensors[6:]))
+
+
+def test_the_score_of_a_tile_is_its_most_foreign_window() -> None:
+    logits = np.full((4, 8, 12), -30, np.float32)
+    logits[:, 3, 5] = 30  # 2 x 2 of the 3 x 3 pixels around it
+    assert peak(logits) == pytest.approx(4 / 9)
+
+
 # The figures
 
 
-def test_a_variant_that_agrees_has_no_drift_and_flips_no_alarm(frames: HeldOut) -> None:
+def test_a_variant_that_agrees_has_no_drift_and_flips_no_alarm(frames: Thumbnails) -> None:
     found = measure(frames, black(frames), scaled(1), "twin", Tolerance())
     assert (found.frames, found.max_drift, found.mean_drift) == (28, 0, 0)
     assert found.rank_correlation == pytest.approx(1)
@@ -138,14 +194,14 @@ def test_a_variant_that_agrees_has_no_drift_and_flips_no_alarm(frames: HeldOut) 
 
 
 @pytest.mark.parametrize(("factor", "within"), [(1.004, True), (0.996, True), (1.006, False), (0.99, False)])
-def test_drift_is_relative_and_counts_both_ways(frames: HeldOut, factor: float, within: bool) -> None:
+def test_drift_is_relative_and_counts_both_ways(frames: Thumbnails, factor: float, within: bool) -> None:
     found = measure(frames, black(frames), scaled(factor), "bright", Tolerance())
     assert found.max_drift == pytest.approx(abs(factor - 1), rel=1e-2)
     assert found.mean_drift == pytest.approx(abs(factor - 1), rel=1e-2)
     assert found.within_tolerance is within
 
 
-def test_one_drifting_frame_among_many_is_enough(frames: HeldOut) -> None:
+def test_one_drifting_frame_among_many_is_enough(frames: Thumbnails) -> None:
     truth = Reference(np.linspace(1, 2, 28), 5)
     scores = truth.scores.copy()
     scores[7] *= 1.006
@@ -155,13 +211,13 @@ def test_one_drifting_frame_among_many_is_enough(frames: HeldOut) -> None:
     assert not found.within_tolerance
 
 
-def test_alarms_gained_and_lost_are_counted_at_the_threshold(frames: HeldOut) -> None:
+def test_alarms_gained_and_lost_are_counted_at_the_threshold(frames: Thumbnails) -> None:
     truth = Reference(np.array([0.9, 0.99, 1.01, 1.1] * 7), threshold=1)
     found = measure(frames, truth, at(np.array([0.9, 1.02, 0.98, 1.1] * 7)), "flip", Tolerance())
     assert (found.alarms_gained, found.alarms_lost) == (7, 7)
 
 
-def test_a_variant_that_shuffles_the_frames_fails_by_rank_alone(frames: HeldOut) -> None:
+def test_a_variant_that_shuffles_the_frames_fails_by_rank_alone(frames: Thumbnails) -> None:
     truth = Reference(np.linspace(1, 1.001, 28), 5)
     found = measure(frames, truth, at(truth.scores[::-1]), "shuffled", Tolerance())
     assert found.max_drift < Tolerance.max_drift
@@ -187,6 +243,61 @@ def test_scores_that_never_change_have_no_order() -> None:
     flat, rising = np.ones(3), np.arange(3.0)
     assert rank_correlation(flat, flat) == 1
     assert rank_correlation(flat, rising) == 0
+
+
+def test_a_scout_that_agrees_moves_neither_score_nor_features(pairs: Tiles) -> None:
+    truth = reference(pairs, pointing())
+    assert truth.scores.std() > 0.01  # else agreeing would say nothing
+    found = measure(pairs, truth, altered(lambda evidence: None), "twin", Tolerance())
+    assert (found.frames, found.max_drift, found.feature_drift, found.within_tolerance) == (56, 0, 0, True)
+
+
+def test_features_that_move_fail_though_the_scores_stay(pairs: Tiles) -> None:
+    truth = reference(pairs, pointing())
+    assert truth.spread is not None
+    step = 0.03 * truth.spread[0, :, :, None]
+
+    def moved(evidence: Tensor) -> None:
+        evidence[4:] += step
+
+    found = measure(pairs, truth, altered(moved), "moved", Tolerance())
+    assert found.max_drift == 0
+    assert found.feature_drift == pytest.approx(0.03, rel=1e-2)
+    assert not found.within_tolerance
+    with pytest.raises(ParityError, match=r"moved moves the features .* 3\.000% .* 2\.000% allowed"):
+        check({"moved": found}, Tolerance())
+
+
+def test_a_score_far_below_the_normal_ones_is_held_against_those(pairs: Tiles) -> None:
+    truth = reference(pairs, pointing())
+    normal = float(np.median(truth.scores[: pairs.undisturbed]))
+    assert truth.floor == pytest.approx(normal)
+    quiet = Reference(np.full(56, 1e-9), 1, truth.floor, truth.features, truth.spread)
+    found = measure(
+        pairs, quiet, altered(lambda evidence: evidence.__setitem__(slice(4), -16)), "q", Tolerance()
+    )
+    assert 0 < found.max_drift < 1e-5
+
+
+def test_a_feature_that_never_changes_does_not_turn_rounding_into_drift(pairs: Tiles) -> None:
+    network = pointing()
+    with torch.no_grad():
+        network.features.weight[7] = 0
+
+    def rounded(evidence: Tensor) -> None:
+        evidence[4 + 7] += np.float32(1e-6)
+
+    found = measure(pairs, reference(pairs, network), altered(rounded, network), "rounded", Tolerance())
+    assert found.feature_drift is not None
+    assert found.feature_drift < 1e-3
+
+
+def test_features_that_are_nan_are_refused(pairs: Tiles) -> None:
+    def broken(evidence: Tensor) -> None:
+        evidence[9] = np.nan
+
+    with pytest.raises(ParityError, match="NaN or infinity on 56 of 56"):
+        measure(pairs, reference(pairs, pointing()), altered(broken), "broken", Tolerance(1e9, -1, 1e9))
 
 
 # The gate
@@ -223,14 +334,14 @@ def test_variants_at_the_tolerance_pass() -> None:
     check({"fp32": parity(max_drift=0.005, rank=0.999)}, Tolerance())
 
 
-def test_a_variant_that_gives_nan_is_refused_whatever_is_tolerated(frames: HeldOut) -> None:
+def test_a_variant_that_gives_nan_is_refused_whatever_is_tolerated(frames: Thumbnails) -> None:
     with pytest.raises(ParityError, match="variant broken gives NaN or infinity on 28 of 28"):
         measure(
             frames, black(frames), lambda tensor: tensor * np.float32(np.nan), "broken", Tolerance(1e9, -1)
         )
 
 
-def test_a_network_that_gives_nan_is_refused(frames: HeldOut) -> None:
+def test_a_network_that_gives_nan_is_refused(frames: Thumbnails) -> None:
     network = lively()
     variance = network.decoder[0][2].running_var  # type: ignore[index]
     assert isinstance(variance, torch.Tensor)
@@ -239,10 +350,10 @@ def test_a_network_that_gives_nan_is_refused(frames: HeldOut) -> None:
         reference(frames, network)
 
 
-def test_the_provisional_threshold_lies_just_above_every_undisturbed_frame(frames: HeldOut) -> None:
+def test_the_provisional_threshold_lies_just_above_every_undisturbed_frame(frames: Thumbnails) -> None:
     network = lively()
     truth = reference(frames, network)
-    normal = frames.scores(eager(network))[: frames.undisturbed]
+    normal = frames.ask(eager(network)).scores[: frames.undisturbed]
     assert normal.max() < truth.threshold < 1.02 * normal.max()
 
 

@@ -10,13 +10,13 @@ import torch
 from edge.preprocess import InputSpec
 from edge.runtimes import OnnxRuntime
 from export.to_onnx import quietly, to_onnx
-from tests.networks import lively, pictures
+from tests.networks import lively, pairs, pictures, pointing
 from train.cae import CaeConfig
 
 
 @pytest.fixture(scope="module")
 def model() -> bytes:
-    return to_onnx(lively(), InputSpec())
+    return to_onnx(lively(), InputSpec(), "restored")
 
 
 def test_the_model_answers_as_the_network_does(model: bytes) -> None:
@@ -31,7 +31,7 @@ def test_the_model_answers_as_the_network_does(model: bytes) -> None:
 
 def test_the_model_is_one_file_and_writes_no_other(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
-    data = to_onnx(lively(), InputSpec())
+    data = to_onnx(lively(), InputSpec(), "restored")
     assert list(tmp_path.iterdir()) == []
     (tmp_path / "model.onnx").write_bytes(data)
     loaded = onnx.load(tmp_path / "model.onnx", load_external_data=False)
@@ -60,7 +60,7 @@ def test_the_operators_stand_in_the_published_order(model: bytes) -> None:
 
 
 def test_a_plain_sigmoid_tail_is_exported_as_it_is() -> None:
-    data = to_onnx(lively(CaeConfig(channels=(3, 4, 5), latent=6, tail="sigmoid")), InputSpec())
+    data = to_onnx(lively(CaeConfig(channels=(3, 4, 5), latent=6, tail="sigmoid")), InputSpec(), "restored")
     assert [node.op_type for node in onnx.load_from_string(data).graph.node][-2:] == [
         "ConvTranspose",
         "Sigmoid",
@@ -73,7 +73,7 @@ def test_the_file_does_not_say_where_it_was_made(model: bytes) -> None:
 
 
 def test_the_same_network_gives_the_same_bytes(model: bytes) -> None:
-    assert to_onnx(lively(), InputSpec()) == model
+    assert to_onnx(lively(), InputSpec(), "restored") == model
 
 
 def test_a_converters_warnings_are_silenced_and_its_errors_are_not(caplog: pytest.LogCaptureFixture) -> None:
@@ -90,3 +90,21 @@ def test_a_converters_warnings_are_silenced_and_its_errors_are_not(caplog: pytes
     assert "chatter" not in caplog.text
     assert "broken" in caplog.text
     assert logger.level == before
+
+
+def test_a_network_of_two_pictures_takes_six_channels_and_gives_its_evidence_without_batchnorm() -> None:
+    data = to_onnx(pointing(), InputSpec(frames=2, height=64, width=96, tiling="auto"), "evidence")
+    graph = onnx.load_from_string(data).graph
+    shapes = [
+        [size.dim_value for size in end.type.tensor_type.shape.dim] for end in (*graph.input, *graph.output)
+    ]
+    assert shapes == [[1, 6, 64, 96], [1, 68, 8, 12]]
+    assert [end.name for end in (*graph.input, *graph.output)] == ["pictures", "evidence"]
+    assert {node.op_type for node in graph.node} == {"Conv", "Relu", "Concat"}
+    batch = pairs(1)
+    with torch.inference_mode():
+        wanted = pointing()(batch).numpy()
+    with OnnxRuntime(data, "model") as runtime:
+        answer = runtime(batch.numpy())
+    assert wanted.std(axis=(2, 3)).max() > 0.01
+    assert np.abs(answer - wanted).max() < 1e-4
