@@ -1,0 +1,215 @@
+"""Footage -> windows of it at its own size, each through time: what the scout learns from.
+
+All frames of an hour at 1080p would not fit into any memory, so of each a few windows are kept, as many as
+the budget allows, each cut from the picture now, from the earlier one that flight would pair with it and from
+two further back, all lying on the picture now.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from edge.frames import Picture
+from edge.motion import Gray, movement, registered, scaled, shrunk
+from edge.recordings import Sampler, find_recordings, open_recording
+from edge.sequence import LAG_S, STALE_S
+from edge.sequence import Sequence as Pairs
+from train.footage import Clip, Sampling, Splits, clip_names, content_digest, open_sampled, split
+
+SIDE = 160  # pixels of a window
+DEPTH = 4  # pictures in it: now, earlier, 2 lags and 3 or 4 lags back
+BUDGET = 1_000_000_000  # bytes of all windows that train
+LEAST, MOST = 3, 8  # windows of a frame that any are cut from; finding out what moved is what takes time
+VALIDATION = 256  # windows at most
+_TILE = (384, 512)  # larger pictures may be shrunk in flight, where time is short
+_SHRUNK = 0.25  # of the windows of such pictures show them shrunk
+_SMALLEST = 0.4  # of their size
+
+Windowed = NDArray[np.uint8]
+
+
+@dataclass(frozen=True, eq=False)
+class Windows:
+    """`pictures`: n x DEPTH x SIDE x SIDE x 3 RGB; `there`: n x DEPTH, False where now stands in."""
+
+    pictures: Windowed
+    there: NDArray[np.bool_]
+
+    def __len__(self) -> int:
+        return len(self.pictures)
+
+
+@dataclass(frozen=True, eq=False)
+class WindowFootage:
+    """What the training of a scout sees. Of the test clips only the number of frames is known."""
+
+    splits: Splits
+    train: Windows
+    validation: Windows
+
+
+def read_windows(
+    paths: Sequence[Path],
+    sampling: Sampling,
+    seed: int,
+    on_frame: Callable[[str], None] = lambda _: None,
+    budget: int = BUDGET,
+) -> WindowFootage:
+    """Count and split all recordings under `paths`, then cut windows. Raises UsageError, FootageError."""
+    found = [path.absolute() for path in find_recordings(paths)]
+    clips = [
+        Clip(name=name, path=str(path), sha256=content_digest(path), start=0, stop=count(path, sampling))
+        for path, name in zip(found, clip_names(found), strict=True)
+    ]
+    splits = split(clips, sampling, seed)
+    most = max(1, budget // (DEPTH * SIDE * SIDE * 3))
+    return WindowFootage(
+        splits,
+        gather(splits.train, sampling, most, seed, on_frame),
+        gather(splits.validation, sampling, min(most, VALIDATION), seed, on_frame),
+    )
+
+
+def count(path: Path, sampling: Sampling) -> int:
+    """How many frames sampling picks; no picture is converted for it."""
+    sampler, picked = Sampler(sampling.fps), 0
+
+    def counted(stream_s: float) -> bool:
+        nonlocal picked
+        picked += sampler.wants(stream_s)
+        return False
+
+    with open_recording(path, folder_fps=sampling.folder_fps) as recording:
+        deque(recording.frames(counted), maxlen=0)
+    return picked
+
+
+def gather(
+    clips: Sequence[Clip], sampling: Sampling, most: int, seed: int, on_frame: Callable[[str], None]
+) -> Windows:
+    """At most `most` windows, spread evenly over the clips' frames."""
+    frames = sum(clip.frames for clip in clips)
+    total = min(most, MOST * frames)
+    shares = shared(total, frames)
+    pictures = np.empty((total, DEPTH, SIDE, SIDE, 3), np.uint8)
+    there = np.zeros((total, DEPTH), np.bool_)
+    done = 0
+    for clip in clips:
+        history = History()
+        with open_sampled(Path(clip.path), sampling) as stream:
+            for frame in itertools.islice(stream, clip.start, clip.stop):
+                wanted = next(shares)
+                random = np.random.default_rng((seed, done))
+                stack = history.stack(frame.image, frame.stream_s, random if wanted else None)
+                for place in range(done, done + wanted):
+                    pictures[place], there[place] = cut(stack, random), [one is not None for one in stack]
+                done += wanted
+                on_frame(clip.name)
+    return Windows(pictures[:done], there[:done])
+
+
+def shared(windows: int, frames: int) -> Iterator[int]:
+    """How many windows each frame gives: LEAST or more, or none."""
+    givers = min(frames, max(1, windows // LEAST))
+    given = 0
+    for number in range(frames):
+        giver = (number + 1) * givers // frames  # how many have given, this frame with them
+        yield giver * windows // givers - given
+        given = giver * windows // givers
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Past:
+    stream_s: float
+    picture: Picture
+    gray: Gray
+
+
+class History:
+    """Flight's pairing, and what is further back than flight looks."""
+
+    def __init__(self) -> None:
+        self._pairs = Pairs()
+        self._past: deque[_Past] = deque()
+
+    def stack(
+        self, picture: Picture, stream_s: float, random: np.random.Generator | None
+    ) -> list[Picture | None]:
+        """[now, earlier, further, furthest], all lying on now; None for what is not there.
+
+        Without `random` the picture is only remembered and the list holds it alone.
+        """
+        now = self._remembered(_Past(stream_s, picture, shrunk(picture)))
+        if random is None:
+            self._pairs.remember(picture, stream_s)
+            return [picture]
+        pair = self._pairs.pair(picture, stream_s)
+        before = self._older(LAG_S)
+        if pair.earlier is None or before is None:
+            return [picture, pair.earlier, None, None]
+        lag = stream_s - before.stream_s
+        further, furthest = (self._older(times * lag) for times in (2, int(random.integers(3, 5))))
+        return [picture, pair.earlier, _laid_on(further, now), _laid_on(furthest, now)]
+
+    def _remembered(self, now: _Past) -> _Past:
+        past = self._past
+        if past and not (
+            past[-1].picture.shape == now.picture.shape and 0 < now.stream_s - past[-1].stream_s <= STALE_S
+        ):
+            past.clear()
+        past.append(now)
+        step = now.stream_s - past[-2].stream_s if len(past) > 1 else 0.0
+        while now.stream_s - past[0].stream_s > 4 * (LAG_S + step) + step + 1e-3:
+            past.popleft()
+        return now
+
+    def _older(self, age_s: float) -> _Past | None:
+        """The youngest at least this old."""
+        now_s = self._past[-1].stream_s
+        return next((past for past in reversed(self._past) if now_s - past.stream_s >= age_s - 1e-3), None)
+
+
+def _laid_on(past: _Past | None, now: _Past) -> Picture | None:
+    if past is None:
+        return None
+    moved = movement(past.gray, now.gray, now.stream_s - past.stream_s)
+    if moved is None:
+        return None
+    affine = scaled(moved.affine, past.gray.shape, now.picture.shape)
+    return registered(past.picture, affine, now.picture)
+
+
+def cut(stack: Sequence[Picture | None], random: np.random.Generator) -> Windowed:
+    """The same window of each picture, DEPTH x SIDE x SIDE x 3 RGB. Small pictures are mirrored at their
+    edges, never enlarged; of large ones some windows are shrunk, as flight may have to."""
+    now = stack[0]
+    assert now is not None
+    height, width = now.shape[:2]
+    side = _reach(height, width, random)
+    top, left = (int(random.integers(max(0, length - side) + 1)) for length in (height, width))
+    window = np.empty((DEPTH, SIDE, SIDE, 3), np.uint8)
+    for place, picture in zip(window, stack, strict=True):
+        part = (now if picture is None else picture)[top : top + side, left : left + side]
+        below, beside = side - part.shape[0], side - part.shape[1]
+        if below or beside:
+            part = np.asarray(cv2.copyMakeBorder(part, 0, below, 0, beside, cv2.BORDER_REFLECT_101), np.uint8)
+        if side != SIDE:
+            part = np.asarray(cv2.resize(part, (SIDE, SIDE), interpolation=cv2.INTER_AREA), np.uint8)
+        place[:] = part[:, :, ::-1]
+    return window
+
+
+def _reach(height: int, width: int, random: np.random.Generator) -> int:
+    """Pixels of the picture that a window spans."""
+    if (height <= _TILE[0] and width <= _TILE[1]) or random.random() >= _SHRUNK:
+        return SIDE
+    factor = float(np.exp(random.uniform(np.log(_SMALLEST), 0)))
+    return max(SIDE, min(round(SIDE / factor), height, width))
