@@ -16,10 +16,11 @@ import numpy as np
 
 from edge.bundle import ModelBundle
 from edge.clock import SystemClock
-from edge.detector import Stopwatch, choose_variant, open_detector, open_runtime
+from edge.detector import choose_variant, open_detector, open_runtime
 from edge.errors import UsageError
 from edge.events import MAX_PICTURE_BYTES
 from edge.frames import Frame
+from edge.observer import Stopwatch
 from edge.outbox import Outbox
 from edge.recordings import open_recording
 from edge.simcam import Scene, SimCamera
@@ -36,7 +37,12 @@ class StageTimes:
 
     def percentiles(self) -> dict[str, dict[str, float]]:
         """Stage -> p50, p95, p99, max in milliseconds; `frame` is the sum of one frame's stages."""
-        frames = [sum(values) for values in zip(*(self.stages[name] for name in EVERY_FRAME), strict=True)]
+        frames = [
+            sum(values)
+            for values in zip(
+                *(self.stages[name] for name in EVERY_FRAME if name in self.stages), strict=True
+            )
+        ]
         table = {**self.stages, "frame": tuple(frames)}
         return {
             name: {
@@ -47,7 +53,7 @@ class StageTimes:
         }
 
 
-EVERY_FRAME = ("decode", "preprocess", "infer", "score", "localize")
+EVERY_FRAME = ("decode", "preprocess", "motion", "infer", "score", "localize")
 
 
 def measure(

@@ -29,26 +29,52 @@ _MAX_MANIFEST_BYTES = 4_000_000
 Sha256 = Annotated[str, Field(pattern="^[0-9a-f]{64}$")]
 FileName = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,99}$")]  # never a path
 Finite = Annotated[float, Field(allow_inf_nan=False)]
+Size = Annotated[int, Field(ge=1, le=16_384)]
 Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
-Kind = Literal["reconstruction", "prediction", "clip", "frame"]
+Kind = Literal["reconstruction", "prediction", "clip", "frame", "evidence"]
+Source = Literal["error", "head", "latent", "motion"]
 
 
 class _Part(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
 
-class Scoring(_Part):
-    """How an error map becomes one number.
+class Branch(_Part):
+    """One kind of evidence that something does not belong.
 
-    `window`: side, in map pixels, of the mean taken around each pixel before anything else.
-    `rule`: `peak` is the largest calibrated heat, `mean` the mean squared error of the whole picture.
-    `persistence`: frames in a row that must agree; the alarm looks at the smallest of them.
+    `source`: `error`, the squared reconstruction error; `head`, the model's own probability of a foreign
+    thing; `latent`, how far its features lie from those of normal footage; `motion`, what moves otherwise
+    than the camera. `window`: side, in pixels of that map, of the mean taken around each; None for the mean
+    of the whole picture.
     """
 
-    error: Literal["squared"] = "squared"
-    window: Annotated[int, Field(ge=1, le=63)] = 5
-    rule: Literal["peak", "mean"] = "peak"
+    source: Source
+    window: Annotated[int, Field(ge=1, le=255)] | None
+
+
+class Scoring(_Part):
+    """How evidence becomes one number: the largest of the branches, each calibrated on normal footage.
+
+    `memory_s`: time constant with which a map remembers earlier ones. `persistence`: frames in a row that
+    must agree; the alarm looks at the smallest of them.
+    """
+
+    branches: Annotated[tuple[Branch, ...], Field(min_length=1, max_length=8)] = (
+        Branch(source="error", window=3),
+        Branch(source="error", window=9),
+    )
+    memory_s: Annotated[float, Field(ge=0, le=60, allow_inf_nan=False)] = 0.0
     persistence: Annotated[int, Field(ge=1, le=30)] = 2
+
+    @classmethod
+    def for_kind(cls, kind: Kind, *, motion: bool = True) -> Scoring:
+        """What a new bundle of this kind looks at."""
+        branches: tuple[Branch, ...] = cls().branches
+        if kind == "evidence":
+            branches = (Branch(source="head", window=3), Branch(source="latent", window=9))
+        if not motion:
+            return cls(branches=branches)
+        return cls(branches=(*branches, Branch(source="motion", window=31)), memory_s=0.3)
 
 
 class Calibration(_Part):
@@ -59,8 +85,10 @@ class Calibration(_Part):
     median: Finite
     box_level: Finite  # heat from which a pixel belongs to a box
     false_alarms_per_hour: Positive
-    method: Literal["conformal", "gumbel"]
-    smallest_rate: Positive  # false alarms per hour that this much footage supports without a tail model
+    method: Literal["conformal", "pareto"]
+    smallest_rate: Positive  # false alarms per hour; rarer ones this much footage does not support
+    expected: tuple[Finite, Finite]  # 90 % interval of the true rate, from counting alone
+    view: tuple[Size, Size]  # height and width at which pictures were looked at
     block_s: Positive
     block_maxima: Annotated[tuple[Finite, ...], Field(min_length=1)]
     footage_s: Positive

@@ -1,90 +1,105 @@
-"""Normal footage -> error statistics per place, and the threshold for wanted false alarms per hour.
+"""Normal footage -> what is normal for each branch of evidence, and the threshold for wanted false alarms.
 
 Needs no PyTorch, so it runs on the drone after a normal flight. The threshold comes from block maxima of the
-same causal score that flight uses. Statistics are cross-fitted: a frame's score, while the threshold is
-sought, is computed with statistics of footage it was not part of, as every frame in flight will be.
+same causal score that flight uses. Everything is cross-fitted: a frame's score, while the threshold is
+sought, is computed with what was learnt from footage it was not part of, as every frame in flight will be.
 """
 
 from __future__ import annotations
 
 import math
+import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timezone
 from hashlib import sha256
 from pathlib import Path
-from typing import Literal
 
-import cv2
 import numpy as np
 from numpy.typing import NDArray
 
 from edge.bundle import Calibration, ModelBundle, Scoring, write_bundle
-from edge.detector import Reconstructor, Stopwatch, choose_variant, open_runtime, raw_score
+from edge.detector import choose_variant, open_runtime
 from edge.errors import UsageError
+from edge.frames import Frame
 from edge.incidents import Evidence
-from edge.localize import ErrorStatistics
-from edge.recordings import open_recording, sampled
+from edge.latent import Latent, LatentSums
+from edge.localize import cells
+from edge.observer import Memory, Observer, Raw, Stopwatch
+from edge.preprocess import InputSpec
+from edge.recordings import expected_looks, open_recording, sampled
+from edge.runtimes import Runtime
+from edge.thresholds import LEAST_BLOCKS, threshold_for
+from edge.tiles import Size, view_for
+from edge.yardsticks import Yardsticks, scale_of, stretched
 
 BLOCK_S = 10.0
-LEAST_BLOCKS = 6
-_EULER = 0.5772156649015329
 # Parts of the way from an ordinary score to the threshold: below the first an incident ends; from the second
-# a pixel belongs to a box. On bicycles and carts, boxes at the first overlap them (IoU) by 0.09-0.17, at the
-# second by 0.25-0.30.
+# a pixel belongs to a box.
 _RELEASE = 0.7
 _BOX = 0.4
+_LATENT_LOOKS = 400  # frames that the latent density is learnt from, spread over the footage
+_SHARE = 0.5  # of the time between two frames that looking may take
+_TRIES = 5
+
+Progress = Callable[[int, int], None]  # frames done, of about how many
 
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """What to calibrate on. `rate` is wanted false alarms per hour; `fps` must be the rate of flight."""
+    """What to calibrate on. `rate` is wanted false alarms per hour; `fps` must be the rate of flight.
+
+    `view` fixes the size at which tiled models look; without it, as large as half the time between frames
+    allows on this machine.
+    """
 
     footage: tuple[Path, ...]
     rate: float
     fps: float = 2.0
     folder_fps: float = 10.0
     block_s: float = BLOCK_S
+    view: Size | None = None
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Observed:
-    """One frame of normal footage. `smooth`: h x w float16, which keeps three digits in half the memory."""
+    """One frame of normal footage: per branch the largest evidence of every place, and what is typical."""
 
     fold: int
     recording: int
     stream_s: float
-    error: float
-    smooth: NDArray[np.float16]
+    cells: tuple[NDArray[np.float32] | None, ...]
+    typical: tuple[float, ...]
 
 
 def calibrate(
-    bundle: ModelBundle,
-    plan: Plan,
-    variant: str = "auto",
-    progress: Callable[[int], None] = lambda _: None,
+    bundle: ModelBundle, plan: Plan, variant: str = "auto", progress: Progress = lambda *_: None
 ) -> ModelBundle:
     """Measure, set the threshold, write both into the bundle. Raises UsageError for too little footage."""
     variant = choose_variant(bundle, variant)
-    scoring, spec = bundle.manifest.scoring, bundle.manifest.input
+    scoring = bundle.manifest.scoring
     with open_runtime(bundle, variant) as runtime:
-        seen = list(_observe(Reconstructor(runtime, spec, scoring), plan, progress))
-    scores = _scores(seen, scoring)
-    maxima = block_maxima(_evidence(seen, scores, scoring), plan.block_s)
+        survey = Survey(runtime, bundle.manifest.input, scoring, plan, progress)
+        latents = survey.latents() if any(b.source == "latent" for b in scoring.branches) else None
+        seen = list(survey.observed(latents))
+    scores, yardsticks = measured(seen, scoring, latents.whole if latents else None)
+    flights = _evidence(seen, scores, scoring)
+    maxima = block_maxima(flights, plan.block_s)
     _check_enough(maxima, plan)
-    threshold, method = threshold_for(maxima, plan.rate, plan.block_s)
-    data = statistics([frame.smooth for frame in seen]).to_bytes()
+    threshold = threshold_for(maxima, plan.rate, plan.block_s)
+    data = yardsticks.to_bytes()
     name = f"calibration-{sha256(data).hexdigest()[:8]}.npz"
     median = float(np.median(scores))
-    release = median + _RELEASE * (threshold - median)
     calibration = Calibration(
-        threshold=threshold,
-        release=release,
+        threshold=threshold.value,
+        release=median + _RELEASE * (threshold.value - median),
         median=median,
-        box_level=_box_level(median + _BOX * (threshold - median), seen, scoring),
+        box_level=median + _BOX * (threshold.value - median),
         false_alarms_per_hour=plan.rate,
-        method=method,
-        smallest_rate=3600 / plan.block_s / (len(maxima) + 1),
+        method=threshold.method,
+        smallest_rate=threshold.smallest_rate,
+        expected=(threshold.low, threshold.high),
+        view=survey.view,
         block_s=plan.block_s,
         block_maxima=tuple(maxima),
         footage_s=len(seen) / plan.fps,
@@ -99,66 +114,137 @@ def calibrate(
     )
 
 
-def _observe(model: Reconstructor, plan: Plan, progress: Callable[[int], None]) -> Iterator[Observed]:
-    """Every sampled frame; folds are recordings in turn, or the two halves of a single one."""
-    count = 0
-    for number, path in enumerate(plan.footage):
-        with open_recording(path, folder_fps=plan.folder_fps) as recording:
-            for frame in sampled(recording, plan.fps):
-                error, smooth = model.errors(frame.image, Stopwatch())
-                count += 1
-                progress(count)
-                yield Observed(
-                    number % 2, number, frame.stream_s, float(error.mean()), smooth.astype(np.float16)
-                )
+@dataclass(frozen=True, slots=True, eq=False)
+class Latents:
+    """Densities learnt from all footage, and for each fold from the other one."""
+
+    whole: Latent
+    other: tuple[Latent, Latent]
 
 
-def _folds(seen: Sequence[Observed]) -> NDArray[np.int_]:
-    folds = np.array([frame.fold for frame in seen])
-    if len(seen) and folds.min() == folds.max():  # a single recording: first half, second half
-        folds[len(folds) // 2 :] = 1 - folds[0]
-    return folds
+class Survey:
+    """Goes over the normal footage, as often as need be, in the order and at the rate of flight.
 
-
-def _scores(seen: Sequence[Observed], scoring: Scoring) -> NDArray[np.float64]:
-    """Each frame's score with the statistics of the other fold."""
-    if len(seen) < 2:
-        return np.zeros(len(seen))
-    folds = _folds(seen)
-    other = {
-        fold: statistics([frame.smooth for frame, own in zip(seen, folds, strict=True) if own != fold])
-        for fold in (0, 1)
-    }
-    return np.array(
-        [
-            raw_score(
-                np.full((1, 1), frame.error, np.float32),
-                other[fold].heat(frame.smooth.astype(np.float32)),
-                scoring,
-            )
-            for frame, fold in zip(seen, folds, strict=True)
-        ]
-    )
-
-
-def statistics(maps: Sequence[NDArray[np.float16]]) -> ErrorStatistics:
-    """Mean and standard deviation per place, shrunk towards the neighbourhood and the whole picture.
-
-    A place that few calibration frames made interesting has a variance that is wrong, and too small.
+    Folds are recordings in turn, or the two halves of a single one.
     """
-    total = np.zeros(maps[0].shape, np.float64)
-    squares = np.zeros_like(total)
-    for smooth in maps:
-        exact = smooth.astype(np.float64)
-        total += exact
-        squares += exact**2
-    mean = total / len(maps)
-    variance = np.maximum(squares / len(maps) - mean**2, 0)
-    side = max(3, min(mean.shape) // 8) | 1
-    near = cv2.blur(variance, (side, side), borderType=cv2.BORDER_REPLICATE)
-    shrunk = 0.5 * near + 0.5 * variance.mean()
-    std = np.sqrt(shrunk + 1e-12)
-    return ErrorStatistics(mean.astype(np.float32), std.astype(np.float32))
+
+    def __init__(
+        self, runtime: Runtime, spec: InputSpec, scoring: Scoring, plan: Plan, progress: Progress
+    ) -> None:
+        self._runtime, self._spec, self._scoring, self._plan = runtime, spec, scoring, plan
+        self._expected = [expected_looks(path, plan.fps, plan.folder_fps) for path in plan.footage]
+        self._progress, self._done, self._passes = progress, 0, 1
+        self.view = plan.view or (spec.height, spec.width)
+        if spec.tiling == "auto" and plan.view is None:
+            self.view = affordable_view(runtime, spec, self._first_size(), _SHARE / plan.fps)
+
+    def latents(self) -> Latents:
+        """From frames spread evenly over the footage: neighbours say the same."""
+        self._passes = 2
+        every = max(1, math.ceil(sum(self._expected) / _LATENT_LOOKS))
+        sums = (LatentSums(), LatentSums())
+        for _, fold, frame, observer in self._frames():
+            if frame.number % every:
+                observer.skip(frame.frame)
+                continue
+            raw = observer.look(frame.frame, Stopwatch())
+            if raw.features is not None:
+                sums[fold].add(raw.features)
+        whole = (sums[0] + sums[1]).fit()
+        return Latents(whole, (_fitted(sums[1], whole), _fitted(sums[0], whole)))
+
+    def observed(self, latents: Latents | None) -> Iterator[Observed]:
+        memory, current = Memory(0), -1
+        for recording, fold, frame, observer in self._frames():
+            if recording != current:
+                memory, current = Memory(self._scoring.memory_s), recording
+            raw = observer.look(frame.frame, Stopwatch())
+            latent = latents.other[fold] if latents else None
+            yield self._summed_up(raw, latent, memory, frame.frame.stream_s, fold, recording)
+
+    def _summed_up(
+        self, raw: Raw, latent: Latent | None, memory: Memory, stream_s: float, fold: int, recording: int
+    ) -> Observed:
+        maps = memory(raw.maps(self._scoring, latent), stream_s)
+        typical = tuple(math.nan if m is None else float(np.median(m)) for m in maps)
+        return Observed(
+            fold, recording, stream_s, tuple(None if m is None else cells(m) for m in maps), typical
+        )
+
+    def _frames(self) -> Iterator[tuple[int, int, Numbered, Observer]]:
+        single = len(self._plan.footage) == 1
+        for number, path in enumerate(self._plan.footage):
+            observer = Observer(self._runtime, self._spec, self._scoring, self.view)
+            with open_recording(path, folder_fps=self._plan.folder_fps) as recording:
+                for count, frame in enumerate(sampled(recording, self._plan.fps)):
+                    self._done += 1
+                    self._progress(self._done, self._passes * sum(self._expected))
+                    fold = int(count >= self._expected[0] / 2) if single else number % 2
+                    yield number, fold, Numbered(count, frame), observer
+
+    def _first_size(self) -> Size:
+        with open_recording(self._plan.footage[0], folder_fps=self._plan.folder_fps) as recording:
+            first = next(iter(sampled(recording, self._plan.fps)), None)
+        if first is None:
+            raise UsageError(f"{self._plan.footage[0]} holds no frame; name other normal footage")
+        return first.height, first.width
+
+
+@dataclass(frozen=True, slots=True)
+class Numbered:
+    number: int  # among the looked-at frames of its recording
+    frame: Frame
+
+
+def _fitted(sums: LatentSums, whole: Latent) -> Latent:
+    """A fold without any frame (a recording of one) is scored with what is known of all."""
+    return sums.fit() if sums.frames else whole
+
+
+def affordable_view(runtime: Runtime, spec: InputSpec, picture: Size, seconds: float) -> Size:
+    """The largest view whose tiles this machine works through in the given time; the quickest of a few tries
+    counts, because other work on the machine can only slow them."""
+    tile = np.zeros((1, 3 * spec.frames, spec.height, spec.width), np.float32)
+    quickest = math.inf
+    for _ in range(_TRIES):
+        began = time.perf_counter()
+        runtime(tile)
+        quickest = min(quickest, time.perf_counter() - began)
+    return view_for(picture, (spec.height, spec.width), int(seconds / quickest))
+
+
+def measured(
+    seen: Sequence[Observed], scoring: Scoring, latent: Latent | None
+) -> tuple[NDArray[np.float64], Yardsticks]:
+    """Every frame's score, with scales from the other fold, and the scales from all frames."""
+    scales, scores = [], np.zeros((len(scoring.branches), len(seen)))
+    for branch in range(len(scoring.branches)):
+        there = [(place, frame) for place, frame in enumerate(seen) if frame.cells[branch] is not None]
+        peaks = _peaks(branch, [frame for _, frame in there])
+        whole = scale_of(*_of(branch, [frame for _, frame in there]))
+        stretch = stretched(whole, peaks)
+        factor = float((stretch.high - stretch.typical).max() / (whole.high - whole.typical).max())
+        scores[branch, [place for place, _ in there]] = np.asarray(peaks) / factor
+        scales.append(stretch)
+    return scores.max(axis=0), Yardsticks(tuple(scales), latent)
+
+
+def _peaks(branch: int, frames: Sequence[Observed]) -> list[float]:
+    """The largest heat of each frame on the scale of the other fold."""
+    if len({frame.fold for frame in frames}) < 2:
+        return [1.0] * len(frames)
+    other = {
+        fold: scale_of(*_of(branch, [frame for frame in frames if frame.fold != fold])) for fold in (0, 1)
+    }
+    heats = ((frame.cells[branch], other[frame.fold]) for frame in frames)
+    return [float(scale.heat(evidence).max()) for evidence, scale in heats if evidence is not None]
+
+
+def _of(branch: int, frames: Sequence[Observed]) -> tuple[list[NDArray[np.float32]], float]:
+    places = [evidence for frame in frames if (evidence := frame.cells[branch]) is not None]
+    if not places:
+        return [np.zeros((1, 1), np.float32)], 0.0
+    return places, float(np.median([frame.typical[branch] for frame in frames]))
 
 
 def _evidence(
@@ -190,27 +276,6 @@ def block_maxima(flights: Sequence[Sequence[tuple[float, float]]], block_s: floa
     return maxima
 
 
-def threshold_for(
-    maxima: Sequence[float], rate: float, block_s: float
-) -> tuple[float, Literal["conformal", "gumbel"]]:
-    """The score that a block of normal footage exceeds with probability rate x block / 3600.
-
-    Conformal quantile where there are enough blocks: valid whatever the distribution. Otherwise a Gumbel
-    tail fitted by L-moments (Hosking 1990), an extrapolation, and never below the largest block seen.
-    """
-    chance = rate * block_s / 3600
-    ordered = sorted(maxima)
-    place = math.ceil((len(ordered) + 1) * (1 - chance))
-    if place <= len(ordered):
-        return math.nextafter(ordered[place - 1], math.inf), "conformal"
-    n = len(ordered)
-    mean = sum(ordered) / n
-    second = 2 * sum(i * value for i, value in enumerate(ordered)) / (n * (n - 1)) - mean
-    scale = second / math.log(2)
-    tail = mean - _EULER * scale - scale * math.log(-math.log1p(-chance))
-    return max(tail, math.nextafter(ordered[-1], math.inf)), "gumbel"
-
-
 def _check_enough(maxima: Sequence[float], plan: Plan) -> None:
     if len(maxima) < LEAST_BLOCKS:
         raise UsageError(
@@ -221,12 +286,3 @@ def _check_enough(maxima: Sequence[float], plan: Plan) -> None:
         raise UsageError(
             f"{plan.rate:g} false alarms per hour is over one per {plan.block_s:g} s block; ask for fewer"
         )
-
-
-def _box_level(level: float, seen: Sequence[Observed], scoring: Scoring) -> float:
-    """Heat from which a pixel belongs to a box: with the peak rule the unit is the same as the score's."""
-    if scoring.rule == "peak":
-        return level
-    whole = statistics([frame.smooth for frame in seen])
-    peaks = [float(whole.heat(frame.smooth.astype(np.float32)).max()) for frame in seen]
-    return float(np.quantile(peaks, 0.99))

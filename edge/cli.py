@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Annotated
 
@@ -9,6 +10,7 @@ import typer
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
+from edge.errors import UsageError
 from edge.options import command
 from edge.settings import Settings
 
@@ -48,34 +50,53 @@ def calibrate(
     block: Annotated[
         float, typer.Option(min=1.0, help="Seconds per block whose largest score counts.")
     ] = 10.0,
+    view: Annotated[
+        str,
+        typer.Option(
+            help="Size at which a tiled model looks, like 1920x1080; auto: as large as half the time between "
+            "frames allows on this machine."
+        ),
+    ] = "auto",
     variant: VariantOption = "auto",
 ) -> None:
-    """Set the alarm threshold and the error statistics from normal footage that the model was not trained on.
+    """Set the alarm threshold, and learn what is normal, from normal footage that the model has not seen.
 
-    Needs no PyTorch: run it on the drone after a normal flight. Little footage is extrapolated, and the
-    bundle says so.
+    Needs no PyTorch: run it on the drone after a normal flight. The rarest alarm that can be asked for
+    depends on how much footage there is: 15 minutes for one false alarm an hour. Several flights are worth
+    more than one long one.
     """
     from edge.bundle import load_bundle
     from edge.calibrate import Plan
     from edge.calibrate import calibrate as measure
     from edge.recordings import find_recordings
 
-    plan = Plan(tuple(find_recordings(normal)), false_alarms_per_hour, fps, folder_fps, block)
+    plan = Plan(
+        tuple(find_recordings(normal)), false_alarms_per_hour, fps, folder_fps, block, parse_view(view)
+    )
     console = Console(stderr=True)
     with _progress(console) as progress:
         task = progress.add_task(f"{len(plan.footage)} recordings", total=None)
-        done = measure(load_bundle(bundle), plan, variant, lambda n: progress.update(task, completed=n))
+
+        def tell(frames: int, total: int) -> None:
+            progress.update(task, completed=frames, total=total)
+
+        done = measure(load_bundle(bundle), plan, variant, tell)
     found = done.calibration()
     Console().print(
         f"threshold {found.threshold:.4g} for {found.false_alarms_per_hour:g} false alarms per hour, from "
-        f"{found.footage_s:.0f} s ({len(found.block_maxima)} blocks) of normal footage by {found.method}"
+        f"{found.footage_s:.0f} s ({len(found.block_maxima)} blocks) of normal footage by {found.method}; "
+        f"counting alone says {found.expected[0]:.2g} to {found.expected[1]:.2g} per hour (90 %)"
     )
-    if found.method == "gumbel":
-        Console().print(
-            f"extrapolated: this footage supports {found.smallest_rate:.3g} per hour without a tail model; "
-            "add footage and calibrate again",
-            style="yellow",
-        )
+
+
+def parse_view(text: str) -> tuple[int, int] | None:
+    """Height and width of `WxH`, None for `auto`. Raises UsageError."""
+    if text == "auto":
+        return None
+    match = re.fullmatch(r"(\d{2,5})[xX](\d{2,5})", text)
+    if match is None or not all(16 <= int(side) <= 16_384 for side in match.groups()):
+        raise UsageError(f"--view {text!r} is no size: give auto, or width and height like 1920x1080")
+    return int(match[2]), int(match[1])
 
 
 def inspect(bundle: BundleArgument) -> None:

@@ -7,7 +7,11 @@ from collections.abc import Iterator, Mapping
 from rich.console import Console
 from rich.table import Table
 
-from edge.bundle import ModelBundle
+from edge.bundle import Branch, ModelBundle, Scoring
+from edge.preprocess import InputSpec
+from edge.tiles import Tiling
+
+SMALLEST_PX = 12  # of the view: what the tiled model was trained to see
 
 
 def describe(bundle: ModelBundle, console: Console) -> None:
@@ -30,14 +34,8 @@ def _facts(bundle: ModelBundle) -> Iterator[tuple[str, str]]:
     spec, scoring = manifest.input, manifest.scoring
     yield "name", f"{manifest.name} ({manifest.kind}), made {manifest.created:%Y-%m-%d %H:%M} UTC"
     yield "digest", bundle.digest
-    yield (
-        "input",
-        f"{spec.width} x {spec.height} {spec.colour}, resized by {spec.resize}, tiling {spec.tiling}",
-    )
-    yield (
-        "score",
-        f"{scoring.rule} of {scoring.error} error, window {scoring.window}, {scoring.persistence} in a row",
-    )
+    yield "input", _input(spec)
+    yield "score", f"largest of {', '.join(_branch(b) for b in scoring.branches)}; {_in_time(scoring)}"
     for variant, name in sorted(manifest.variants.items()):
         size = (bundle.folder / name).stat().st_size / 1e6
         yield f"model {variant}", f"{name}, {size:.1f} MB"
@@ -45,6 +43,23 @@ def _facts(bundle: ModelBundle) -> Iterator[tuple[str, str]]:
         yield from _calibration(bundle)
     for key, value in manifest.provenance.items():
         yield key, str(value)
+
+
+def _input(spec: InputSpec) -> str:
+    pictures = "two pictures" if spec.frames == 2 else "one picture"
+    if spec.tiling == "none":
+        return f"{pictures} of {spec.width} x {spec.height} {spec.colour}, resized by {spec.resize}"
+    return f"{pictures} in {spec.colour}, in tiles of {spec.width} x {spec.height}"
+
+
+def _branch(branch: Branch) -> str:
+    where = "whole picture" if branch.window is None else f"{branch.window} px"
+    return f"{branch.source} ({where})"
+
+
+def _in_time(scoring: Scoring) -> str:
+    fading = f", fading in {scoring.memory_s:g} s" if scoring.memory_s else ""
+    return f"{scoring.persistence} frames in a row{fading}"
 
 
 def _calibration(bundle: ModelBundle) -> Iterator[tuple[str, str]]:
@@ -57,7 +72,25 @@ def _calibration(bundle: ModelBundle) -> Iterator[tuple[str, str]]:
     yield (
         "calibrated from",
         f"{found.footage_s:.0f} s of footage, {len(found.block_maxima)} blocks of {found.block_s:g} s; "
-        f"{found.method}; without a tail model it supports {found.smallest_rate:.3g} per hour",
+        f"{found.method}; it supports no fewer than {found.smallest_rate:.3g} false alarms per hour",
+    )
+    yield (
+        "to expect",
+        f"{found.expected[0]:.2g} to {found.expected[1]:.2g} per hour (90 %), where flights are like it",
+    )
+    yield "looks at", f"{found.view[1]} x {found.view[0]} pixels{_seen(bundle)}"
+
+
+def _seen(bundle: ModelBundle) -> str:
+    """What that means on the ground, where it is more than a thumbnail."""
+    spec, view = bundle.manifest.input, bundle.calibration().view
+    if spec.tiling == "none":
+        return ", the whole picture shrunk to a thumbnail"
+    tiles = len(Tiling(view, (spec.height, spec.width)).places)
+    share = SMALLEST_PX / view[1]
+    return (
+        f" in {tiles} {'tile' if tiles == 1 else 'tiles'}; things of {SMALLEST_PX} px and more, which is "
+        f"{100 * share:.2f} m where the picture spans 100 m"
     )
 
 

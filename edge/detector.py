@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
-import time
-from dataclasses import dataclass
+import os
+from collections.abc import Sequence
 
-from edge.bundle import ModelBundle, Scoring
+from edge.bundle import Kind, ModelBundle
 from edge.errors import BundleError
-from edge.frames import Frame, Picture
-from edge.localize import ErrorStatistics, Map, boxes, error_map, windowed
+from edge.frames import Frame
+from edge.localize import Map, boxes, fused
+from edge.observer import Memory, Observer, Stopwatch
 from edge.pipeline import Finding
-from edge.preprocess import InputSpec, to_tensor
 from edge.runtimes import OnnxRuntime, Runtime
+from edge.yardsticks import Yardsticks
 
 # Fastest first; "auto" takes the first that the bundle has. Only what passed the gate is in a bundle.
 CPU_VARIANTS = ("int8-cpu", "fp32")
+FLOWN: tuple[Kind, ...] = ("reconstruction", "evidence")
+# A thumbnail gains nothing by a second thread; a full picture in tiles needs what there is.
+TILE_THREADS = min(4, os.cpu_count() or 1)
 
 
 def choose_variant(bundle: ModelBundle, wanted: str) -> str:
@@ -30,11 +34,13 @@ def choose_variant(bundle: ModelBundle, wanted: str) -> str:
 
 def open_runtime(bundle: ModelBundle, variant: str) -> Runtime:
     """The variant's model, checked against the manifest's input. Raises BundleError."""
-    runtime = OnnxRuntime(
-        bundle.model(variant), f"{bundle.folder}/{bundle.manifest.variants.get(variant, '')}"
-    )
     spec = bundle.manifest.input
-    wanted = (1, 3, spec.height, spec.width)
+    runtime = OnnxRuntime(
+        bundle.model(variant),
+        f"{bundle.folder}/{bundle.manifest.variants.get(variant, '')}",
+        threads=1 if spec.tiling == "none" else TILE_THREADS,
+    )
+    wanted = (1, 3 * spec.frames, spec.height, spec.width)
     if runtime.input_shape != wanted:
         found = "x".join(map(str, runtime.input_shape))
         raise BundleError(
@@ -44,66 +50,46 @@ def open_runtime(bundle: ModelBundle, variant: str) -> Runtime:
     return runtime
 
 
-class Stopwatch:
-    """Nanoseconds between laps, by name."""
-
-    def __init__(self) -> None:
-        self.laps: dict[str, int] = {}
-        self._last = time.perf_counter_ns()
-
-    def lap(self, name: str) -> None:
-        now = time.perf_counter_ns()
-        self.laps[name], self._last = now - self._last, now
-
-
-@dataclass(frozen=True, slots=True)
-class Reconstructor:
-    """Picture -> error maps: the part that calibration and flight share, and that needs no calibration."""
-
-    runtime: Runtime
-    spec: InputSpec
-    scoring: Scoring
-
-    def errors(self, image: Picture, watch: Stopwatch) -> tuple[Map, Map]:
-        """H x W x 3 BGR -> error map and its windowed mean, both h x w."""
-        tensor = to_tensor(image, self.spec)
-        watch.lap("preprocess")
-        output = self.runtime(tensor)
-        watch.lap("infer")
-        error = error_map(tensor, output)
-        return error, windowed(error, self.scoring.window)
-
-
-def raw_score(error: Map, heat: Map, scoring: Scoring) -> float:
-    """One frame's score by the bundle's rule."""
-    return float(heat.max()) if scoring.rule == "peak" else float(error.mean())
-
-
-class ReconstructionDetector:
-    """CAE family: what the model cannot rebuild, calibrated per place."""
+class CalibratedDetector:
+    """What a model and the motion say of a frame, held against what is normal. One per flight or recording,
+    frames in time order: it remembers."""
 
     def __init__(self, bundle: ModelBundle, runtime: Runtime) -> None:
         manifest, calibration = bundle.manifest, bundle.calibration()
-        self._reconstructor = Reconstructor(runtime, manifest.input, manifest.scoring)
+        self._scoring = manifest.scoring
+        self._observer = Observer(runtime, manifest.input, manifest.scoring, calibration.view)
+        self._memory = Memory(manifest.scoring.memory_s)
         self._level = calibration.box_level
-        shape = (manifest.input.height, manifest.input.width)
-        self._statistics = ErrorStatistics.from_bytes(bundle.read(calibration.statistics), shape)
+        self._yardsticks = Yardsticks.from_bytes(
+            bundle.read(calibration.statistics), len(manifest.scoring.branches)
+        )
+        if self._yardsticks.latent is None and any(b.source == "latent" for b in self._scoring.branches):
+            raise BundleError(
+                f"the calibration of {bundle.folder} lacks its latent density; calibrate it again"
+            )
 
     def inspect(self, frame: Frame) -> Finding:
         watch = Stopwatch()
-        error, smooth = self._reconstructor.errors(frame.image, watch)
-        heat = self._statistics.heat(smooth)
-        score = raw_score(error, heat, self._reconstructor.scoring)
+        raw = self._observer.look(frame, watch)
+        maps = self._memory(raw.maps(self._scoring, self._yardsticks.latent), frame.stream_s)
+        heats = self._yardsticks.heats(maps)
+        score, heat = peak(heats), fused(heats)
         watch.lap("score")
-        found = boxes(heat, self._level, frame.width, frame.height)
+        found = () if heat is None else boxes(heat, self._level, frame.width, frame.height)
         watch.lap("localize")
         return Finding(score=score, heat=heat, boxes=found, stages_ns=watch.laps)
 
 
-def open_detector(bundle: ModelBundle, runtime: Runtime) -> ReconstructionDetector:
+def peak(heats: Sequence[Map | None]) -> float:
+    """One frame's score: the largest heat of any branch; 0, as if typical, where none has any evidence."""
+    return max((float(heat.max()) for heat in heats if heat is not None), default=0.0)
+
+
+def open_detector(bundle: ModelBundle, runtime: Runtime) -> CalibratedDetector:
     """The detector for the bundle's kind. Raises BundleError for a kind this version cannot fly."""
-    if bundle.manifest.kind != "reconstruction":
+    if bundle.manifest.kind not in FLOWN:
         raise BundleError(
-            f"bundle {bundle.folder} holds a {bundle.manifest.kind} model; this version flies reconstruction"
+            f"bundle {bundle.folder} holds a {bundle.manifest.kind} model; this version flies "
+            f"{' and '.join(FLOWN)}"
         )
-    return ReconstructionDetector(bundle, runtime)
+    return CalibratedDetector(bundle, runtime)

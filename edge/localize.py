@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-import io
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from edge.errors import BundleError
 from edge.events import Box
+from edge.latent import spread
 
 Map = NDArray[np.float32]  # map height x width
 MAX_BOXES = 16
+PLACES = 32  # along the longer side; what is normal is told apart for so many
 
 
 def error_map(tensor: NDArray[np.float32], output: NDArray[np.float32]) -> Map:
@@ -23,45 +24,64 @@ def error_map(tensor: NDArray[np.float32], output: NDArray[np.float32]) -> Map:
     return np.asarray(difference.mean(axis=0), np.float32)
 
 
-def windowed(error: Map, window: int) -> Map:
-    """Mean over window x window pixels around each; the border repeats its edge."""
+def windowed(evidence: Map, window: int | None) -> Map:
+    """Mean over window x window pixels around each; the border repeats its edge. None: the whole, 1 x 1."""
     if window == 1:
-        return error
-    return np.asarray(cv2.blur(error, (window, window), borderType=cv2.BORDER_REPLICATE), np.float32)
+        return evidence
+    if window is None:
+        return np.full((1, 1), evidence.mean(dtype=np.float64), np.float32)
+    return np.asarray(cv2.blur(evidence, (window, window), borderType=cv2.BORDER_REPLICATE), np.float32)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class ErrorStatistics:
-    """The windowed error of normal footage at each place: mean and standard deviation, h x w float32."""
+class Scale:
+    """What one branch of evidence is on normal footage: `typical` anywhere, and `high` per place (cells)."""
 
-    mean: Map
-    std: Map
+    typical: float
+    high: Map
 
-    def heat(self, error: Map) -> Map:
-        """Standard deviations above what is normal at this place."""
-        return (error - self.mean) / self.std
+    def heat(self, evidence: Map) -> Map:
+        """0 where typical, 1 at the height that the strangest places of one normal frame in twenty reach."""
+        return np.asarray(
+            (evidence - np.float32(self.typical)) / (spread(self.high, shape_of(evidence)) - self.typical),
+            np.float32,
+        )
 
-    def to_bytes(self) -> bytes:
-        buffer = io.BytesIO()
-        np.savez_compressed(buffer, mean=self.mean, std=self.std)
-        return buffer.getvalue()
 
-    @classmethod
-    def from_bytes(cls, data: bytes, shape: tuple[int, int]) -> ErrorStatistics:
-        """Raises BundleError unless both maps are finite, of `shape`, and std is positive."""
-        try:
-            with np.load(io.BytesIO(data), allow_pickle=False) as file:
-                mean, std = (np.asarray(file[name], np.float32) for name in ("mean", "std"))
-        except (ValueError, KeyError, OSError, EOFError, SyntaxError):
-            raise BundleError(
-                "the calibration file of the bundle cannot be read; calibrate the bundle again"
-            ) from None
-        sound = np.isfinite(mean).all() and np.isfinite(std).all() and (std > 0).all()
-        if mean.shape != shape or std.shape != shape or not sound:
-            raise BundleError(
-                f"the calibration does not fit a {shape[1]}x{shape[0]} map; calibrate the bundle again"
-            )
-        return cls(mean, std)
+def shape_of(evidence: Map) -> tuple[int, int]:
+    return int(evidence.shape[0]), int(evidence.shape[1])
+
+
+def cells(evidence: Map) -> Map:
+    """The largest evidence of every place, at most PLACES along the longer side."""
+    height, width = evidence.shape
+    rows, columns = grid(height, width)
+    edges_y = np.arange(rows) * height // rows
+    edges_x = np.arange(columns) * width // columns
+    tall = np.maximum.reduceat(evidence, edges_y, axis=0)
+    return np.asarray(np.maximum.reduceat(tall, edges_x, axis=1), np.float32)
+
+
+def grid(height: int, width: int) -> tuple[int, int]:
+    factor = min(1.0, PLACES / max(height, width))
+    return max(1, round(height * factor)), max(1, round(width * factor))
+
+
+def fused(heats: Sequence[Map | None]) -> Map | None:
+    """The largest heat of all branches, on the grid of the first that has one of more than a single pixel."""
+    there = [heat for heat in heats if heat is not None]
+    shapes = [shape_of(heat) for heat in there if heat.size > 1]
+    if not there:
+        return None
+    if not shapes:
+        return there[0]
+    size = (shapes[0][1], shapes[0][0])
+    whole: Map = np.full(shapes[0], -np.inf, np.float32)
+    for heat in there:
+        if heat.size > 1:
+            same = heat if shape_of(heat) == shapes[0] else cv2.resize(heat, size)
+            np.maximum(whole, same, out=whole)
+    return whole
 
 
 def boxes(heat: Map, level: float, width: int, height: int) -> tuple[Box, ...]:

@@ -17,11 +17,16 @@ from edge.frames import Picture
 
 
 class InputSpec(BaseModel):
-    """What the model wants to see. `resize`: `area` averages all source pixels (cv2.INTER_AREA)."""
+    """What the model wants to see. `resize`: `area` averages all source pixels (cv2.INTER_AREA).
+
+    `frames`: 2 for a picture and an earlier one, registered (see `edge.sequence`). `tiling`: `none` shrinks
+    the picture to height x width; `auto` keeps its own size as far as the time between frames allows, and
+    height x width is one tile of it.
+    """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    frames: Literal[1] = 1
+    frames: Literal[1, 2] = 1
     height: int = Field(default=124, ge=8, le=4096)
     width: int = Field(default=124, ge=8, le=4096)
     colour: Literal["rgb"] = "rgb"
@@ -29,7 +34,7 @@ class InputSpec(BaseModel):
     mean: tuple[float, float, float] = (0.0, 0.0, 0.0)
     std: tuple[float, float, float] = (1.0, 1.0, 1.0)
     resize: Literal["area"] = "area"
-    tiling: Literal["none"] = "none"
+    tiling: Literal["none", "auto"] = "none"
 
 
 def to_tensor(image: Picture, spec: InputSpec) -> NDArray[np.float32]:
@@ -41,3 +46,15 @@ def to_tensor(image: Picture, spec: InputSpec) -> NDArray[np.float32]:
         rgb -= np.asarray(spec.mean, np.float32)[:, None, None]
         rgb /= np.asarray(spec.std, np.float32)[:, None, None]
     return np.ascontiguousarray(rgb[None])
+
+
+def pair_to_tensor(now: Picture, earlier: Picture | None, spec: InputSpec) -> NDArray[np.float32]:
+    """Two BGR pictures of one size -> 1 x 6 x height x width; without an earlier one, the same twice."""
+    shape = (1, 6, *now.shape[:2])
+    tensor = np.empty(shape, np.float32)
+    np.multiply(now[:, :, ::-1].transpose(2, 0, 1), np.float32(spec.scale), out=tensor[0, :3])
+    if earlier is None:
+        tensor[0, 3:] = tensor[0, :3]
+    else:
+        np.multiply(earlier[:, :, ::-1].transpose(2, 0, 1), np.float32(spec.scale), out=tensor[0, 3:])
+    return tensor

@@ -30,6 +30,11 @@ class Recording(Protocol):
 
     fps: float
 
+    @property
+    def stated_frames(self) -> int:
+        """About how many there are; 0 where the file does not say."""
+        ...
+
     def frames(self, wants: Wants) -> Iterator[Frame]:
         """Only the frames for which `wants(stream_s)`; the others cost no conversion."""
         ...
@@ -159,6 +164,10 @@ class FolderRecording:
     def close(self) -> None:
         """Nothing is held open between pictures."""
 
+    @property
+    def stated_frames(self) -> int:
+        return len(self._pictures)
+
     def __iter__(self) -> Iterator[Frame]:
         return self.frames(lambda _: True)
 
@@ -219,6 +228,12 @@ def sampled(frames: Iterable[Frame], fps: float | None) -> Iterator[Frame]:
     if isinstance(frames, Recording):  # it converts only what is wanted
         return frames.frames(sampler.wants)
     return (frame for frame in frames if sampler.wants(frame.stream_s))
+
+
+def expected_looks(path: Path, fps: float, folder_fps: float = FOLDER_FPS) -> int:
+    """About how many frames will be looked at. Raises FootageError for what cannot be opened."""
+    with open_recording(path, folder_fps=folder_fps) as recording:
+        return math.ceil(recording.stated_frames * min(1.0, fps / recording.fps))
 
 
 def _positive(value: float, name: str) -> float:

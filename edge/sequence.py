@@ -33,9 +33,13 @@ class _Past:
 
 
 class Sequence:
-    """Keeps the pictures of the last LAG_S seconds and one more."""
+    """Keeps the pictures of the last LAG_S seconds and one more.
 
-    def __init__(self) -> None:
+    Without `register`, pairs tell of motion only and spare moving the earlier picture.
+    """
+
+    def __init__(self, *, register: bool = True) -> None:
+        self._register = register
         self._past: deque[_Past] = deque()
 
     def remember(self, picture: Picture, stream_s: float) -> _Past | None:
@@ -60,5 +64,7 @@ class Sequence:
         moved = movement(earlier.gray, self._past[-1].gray, stream_s - earlier.stream_s)
         if moved is None:
             return Pair(picture)
+        if not self._register:
+            return Pair(picture, speed=moved.speed)
         affine = scaled(moved.affine, earlier.gray.shape, picture.shape)
         return Pair(picture, registered(earlier.picture, affine, picture), moved.speed)

@@ -79,6 +79,10 @@ class VideoRecording:
     def close(self) -> None:
         self._container.close()
 
+    @property
+    def stated_frames(self) -> int:
+        return _declared_frames(self._container, self._stream, self.fps)
+
     def __iter__(self) -> Iterator[Frame]:
         return self.frames(lambda _: True)
 

@@ -7,10 +7,7 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from importlib.metadata import version
-from pathlib import Path
 
-import av
-import av.error
 import numpy as np
 
 from edge.bundle import ModelBundle
@@ -20,7 +17,7 @@ from edge.events import Box
 from edge.frames import Frame
 from edge.incidents import Evidence
 from edge.pipeline import Finding
-from edge.recordings import FOLDER_FPS, Sampler, open_recording
+from edge.recordings import FOLDER_FPS, Sampler, expected_looks, open_recording
 from edge.runtimes import Runtime
 from train.evaluation.heats import HeatRoom, HeatStack, halved
 from train.evaluation.judge import judge
@@ -133,7 +130,7 @@ def score_videos(
     """Every video at the bundle's calibrated rate. Raises BundleError for a bundle without calibration."""
     fps, room = bundle.calibration().fps, HeatRoom()
     check_truth(data_set)
-    expected = [expected_looks(video, fps, folder_fps) for video in data_set.videos]
+    expected = [expected_looks(video.path, fps, folder_rate(video, folder_fps)) for video in data_set.videos]
     scored: list[Scored] = []
     with open_runtime(bundle, choose_variant(bundle, variant)) as runtime:
         for number, video in enumerate(data_set.videos):
@@ -184,26 +181,6 @@ def check_classes(data_set: DataSet, scored: Sequence[Scored]) -> None:
                 f"{data_set.name}: none of the frames looked at is {kind}; evaluate on footage that has both "
                 "kinds, or calibrate the bundle at a higher --fps"
             )
-
-
-def expected_looks(video: Video, fps: float, folder_fps: float | None) -> int:
-    """About how many frames will be looked at. Raises FootageError, early, for what cannot be opened."""
-    with open_recording(video.path, folder_fps=folder_rate(video, folder_fps)) as recording:
-        native_fps = recording.fps
-    frames = video.frames or _stated_frames(video.path, native_fps)
-    return math.ceil(frames * min(1.0, fps / native_fps))
-
-
-def _stated_frames(path: Path, fps: float) -> int:
-    if path.is_dir():
-        return sum(1 for _ in path.iterdir())
-    try:
-        with av.open(
-            f"file:{path}", options={"protocol_whitelist": "file"}, metadata_errors="ignore"
-        ) as file:
-            return round((file.duration or 0) / av.time_base * fps)
-    except (av.error.FFmpegError, ValueError):
-        return 0
 
 
 def evaluate(
