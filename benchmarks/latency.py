@@ -1,11 +1,14 @@
-"""How long one picture takes: the CAE in PyTorch eager, in ONNX Runtime as trained, and as int8-cpu.
+"""How long one picture takes: a model in PyTorch eager, in ONNX Runtime as trained, and in its other forms.
 
-    python benchmarks/latency.py [--checkpoint C] [--bundle B] [--paced] [--json out.json]
+    python benchmarks/latency.py [--kind scout] [--checkpoint C] [--bundle B] [--paced] [--json out.json]
 
 All candidates share one process, one thread and the same pictures, and take turns in short blocks, so that
 what else the machine does hits all of them. Ratios are formed within a block and reported with their spread:
-they carry over to other machines and days far better than milliseconds do. Without arguments the network has
-random weights, which changes no timing.
+they carry over to other machines and days far better than milliseconds do. Without a checkpoint the network
+has random weights, which changes no timing.
+
+A model that sees tiles is timed on one tile, and then on whole 1080p frames at their own size as in flight:
+paired with an earlier one, cut, asked tile by tile and joined.
 
 `--paced` times what a drone sees instead of a hot loop: before each call the caches are swept and the
 processor idles.
@@ -21,30 +24,41 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
+from datetime import datetime, timezone
 from importlib.metadata import version
 from pathlib import Path
-from typing import Annotated, Any, TypeAlias
+from typing import Annotated, Any, Literal, TypeAlias, cast
 
+import cv2
 import numpy as np
 import torch
 import typer
 from rich.console import Console
 from rich.table import Table
 
-from edge.bundle import load_bundle
+from edge.bundle import Kind, Scoring, load_bundle
 from edge.errors import SkerryError
+from edge.frames import Frame
+from edge.observer import Observer, Stopwatch
 from edge.preprocess import InputSpec
-from edge.runtimes import OnnxRuntime, Tensor
-from export.parity import Model, eager
-from export.variants import VARIANTS
+from edge.runtimes import OnnxRuntime, Runtime, Tensor
+from edge.tiles import Tiling
+from export.families import FAMILIES
+from export.held_out import Model
+from export.parity import eager
 from train.cae import CAE, CaeConfig
 from train.checkpoint import load_checkpoint
+from train.scout import Scout, ScoutConfig, ScoutFlight
 
 PEER = "eager"
 WARM_UP = 5  # calls before each timed block; other candidates have been through the caches
 SWEEP_BYTES = 64 << 20  # more than the last cache of anything small
 GAP_S = 0.1  # long enough for the processor to go to sleep; a frame comes every 0.5 s in flight
 
+FRAME = (1080, 1920)
+PAN = 6  # pixels that the camera moves from frame to frame, so that pairing has its work to do
+
+KindName: TypeAlias = Literal["cae", "scout"]
 Blocks: TypeAlias = dict[str, list[list[float]]]  # milliseconds, per candidate, block and call
 
 
@@ -59,7 +73,17 @@ class Row:
     ratio_quartiles: tuple[float, float]
 
 
+@dataclass(frozen=True)
+class Field:
+    """What takes part, the peer first, and what it is shown."""
+
+    kind: str
+    spec: InputSpec
+    models: Mapping[str, Model]
+
+
 def main(
+    kind: Annotated[KindName, typer.Option(help="Which model, if neither file says it.")] = "cae",
     bundle: Annotated[Path | None, typer.Option(help="Take the ONNX models from here.")] = None,
     checkpoint: Annotated[Path | None, typer.Option(help="Take the weights from here.")] = None,
     blocks: Annotated[int, typer.Option(min=4, help="Turns of each candidate.")] = 20,
@@ -67,52 +91,74 @@ def main(
     paced: Annotated[bool, typer.Option("--paced", help="Also with idle gaps and swept caches.")] = False,
     json_file: Annotated[Path | None, typer.Option("--json", help="Write figures and facts.")] = None,
 ) -> None:
-    """Time one picture through the CAE, side by side."""
+    """Time one picture through a model, side by side."""
     torch.set_num_threads(1)
     console = Console()
     before = os.getloadavg()
     try:
-        models = candidates(bundle, checkpoint)
+        field = candidates(kind, bundle, checkpoint)
     except SkerryError as error:
         console.print(f"latency: {error}", style="red")
         raise typer.Exit(error.exit_code) from None
     with status(console):
-        results = {"hot": rows(hot(models, blocks, calls))}
-        if paced:
-            results["paced"] = rows(cold(models, blocks))
+        results = measured(field, blocks, calls, paced)
     about = facts(before) | {
+        "kind": field.kind,
         "weights": str(checkpoint or "random"),
         "models": str(bundle or "made here"),
         "blocks": blocks,
         "calls": calls,
     }
     for condition, found in results.items():
-        console.print(table(condition, found))
+        console.print(table(field, condition, found))
     console.print(f"{about['cpu']}, 1 thread, load {before[0]:.2f} before", highlight=False)
     if json_file is not None:
         written = {name: {who: asdict(row) for who, row in found.items()} for name, found in results.items()}
         write_json(json_file, {"about": about, "results": written}, console)
 
 
-def candidates(bundle: Path | None, checkpoint: Path | None) -> dict[str, Model]:
-    """Everything that takes part, the peer first. Raises SkerryError."""
-    spec = InputSpec()
-    network = CAE(CaeConfig()).eval()
+def measured(field: Field, blocks: int, calls: int, paced: bool) -> dict[str, dict[str, Row]]:
+    """By condition and candidate."""
+    pictures = _pictures(8, field.spec)
+    results = {"one picture, hot": rows(hot(field.models, pictures, blocks, calls))}
+    if paced:
+        results["one picture, paced"] = rows(cold(field.models, pictures, blocks))
+    if field.spec.tiling == "auto":
+        tiles = len(Tiling(FRAME, (field.spec.height, field.spec.width)).places)
+        results[f"a 1080p frame, {tiles} tiles"] = rows(whole(field, blocks))
+    return results
+
+
+def candidates(kind: str, bundle: Path | None, checkpoint: Path | None) -> Field:
+    """Raises SkerryError."""
+    loaded = None if bundle is None else load_bundle(bundle)
+    if loaded is not None:
+        kind = _checkpoint_kind(loaded.manifest.kind)
+    network, spec = _untrained(kind)
     if checkpoint is not None:
         trained = load_checkpoint(checkpoint)
-        network, spec = trained.build(), trained.input
-    if bundle is not None:
-        loaded = load_bundle(bundle)
-        onnx = {name: loaded.model(name) for name in loaded.manifest.variants}
+        kind, network, spec = trained.kind, trained.build(), trained.input
+    if loaded is not None:
+        onnx, spec = {name: loaded.model(name) for name in loaded.manifest.variants}, loaded.manifest.input
     else:
-        onnx = {name: make(network, spec) for name, make in VARIANTS.items()}
+        onnx = {name: make(network, spec) for name, make in FAMILIES[kind].variants.items()}
     runtimes = {f"onnx {name}": OnnxRuntime(data, name) for name, data in onnx.items()}
-    return {PEER: eager(network), **runtimes}
+    return Field(kind, spec, {PEER: eager(network), **runtimes})
 
 
-def hot(models: Mapping[str, Model], blocks: int, calls: int) -> Blocks:
+def _checkpoint_kind(bundle: Kind) -> str:
+    return next(kind for kind, family in FAMILIES.items() if family.bundle == bundle)
+
+
+def _untrained(kind: str) -> tuple[torch.nn.Module, InputSpec]:
+    if kind == "scout":
+        network = ScoutFlight(Scout(ScoutConfig()))
+        return network.eval(), InputSpec(frames=2, height=384, width=512, tiling="auto")
+    return CAE(CaeConfig()).eval(), InputSpec()
+
+
+def hot(models: Mapping[str, Model], pictures: Sequence[Tensor], blocks: int, calls: int) -> Blocks:
     """Back to back, in turns whose order rotates."""
-    pictures = _pictures(8)
     times: Blocks = {name: [] for name in models}
     for turn in _turns(list(models), blocks):
         for name in turn:
@@ -123,9 +169,8 @@ def hot(models: Mapping[str, Model], blocks: int, calls: int) -> Blocks:
     return times
 
 
-def cold(models: Mapping[str, Model], blocks: int) -> Blocks:
+def cold(models: Mapping[str, Model], pictures: Sequence[Tensor], blocks: int) -> Blocks:
     """One call at a time, after an idle gap and with nothing of ours left in the caches."""
-    pictures = _pictures(8)
     sweep = np.zeros(SWEEP_BYTES, np.uint8)
     times: Blocks = {name: [] for name in models}
     for number, turn in enumerate(_turns(list(models), blocks)):
@@ -134,6 +179,36 @@ def cold(models: Mapping[str, Model], blocks: int) -> Blocks:
             sweep += 1
             times[name].append([_timed(models[name], pictures[number % len(pictures)])])
     return times
+
+
+def whole(field: Field, blocks: int) -> Blocks:
+    """Whole frames in time order, one a turn, and one before the first to be paired with."""
+    scoring = Scoring.for_kind(FAMILIES[field.kind].bundle)
+    observers = {
+        name: Observer(cast(Runtime, model), field.spec, scoring, FRAME)
+        for name, model in field.models.items()
+    }
+    frames = _flight(blocks + 1)
+    first = next(frames)
+    for observer in observers.values():
+        observer.look(first, Stopwatch())
+    times: Blocks = {name: [] for name in observers}
+    for turn, frame in zip(_turns(list(observers), blocks), frames, strict=True):
+        for name in turn:
+            watch = Stopwatch()
+            observers[name].look(frame, watch)
+            watch.lap("join")
+            times[name].append([sum(watch.laps.values()) / 1e6])
+    return times
+
+
+def _flight(count: int) -> Iterator[Frame]:
+    """A camera that moves steadily over rough ground, at 2 fps."""
+    small = np.random.default_rng(0).integers(0, 256, (300, 500, 3), np.uint8)
+    ground = cv2.resize(small, (FRAME[1] + PAN * count, FRAME[0]), interpolation=cv2.INTER_CUBIC)
+    for index in range(count):
+        picture = np.ascontiguousarray(ground[:, PAN * index : PAN * index + FRAME[1]])
+        yield Frame(picture, index, index / 2, index * 500_000_000, datetime(2026, 6, 1, tzinfo=timezone.utc))
 
 
 def write_json(path: Path, content: Mapping[str, Any], console: Console) -> None:
@@ -156,8 +231,9 @@ def _timed(model: Model, picture: Tensor) -> float:
     return (time.perf_counter_ns() - start) / 1e6
 
 
-def _pictures(count: int) -> list[Tensor]:
-    return list(np.random.default_rng(0).random((count, 1, 3, 124, 124), np.float32))
+def _pictures(count: int, spec: InputSpec) -> list[Tensor]:
+    shape = (count, 1, 3 * spec.frames, spec.height, spec.width)
+    return list(np.random.default_rng(0).random(shape, np.float32))
 
 
 def rows(times: Blocks) -> dict[str, Row]:
@@ -178,9 +254,10 @@ def _row(blocks: list[list[float]], medians: list[float], peer: list[float]) -> 
     )
 
 
-def table(condition: str, found: Mapping[str, Row]) -> Table:
+def table(field: Field, condition: str, found: Mapping[str, Row]) -> Table:
+    spec = field.spec
     drawn = Table(
-        title=f"One picture through the CAE, {condition}: PyTorch eager and ONNX Runtime",
+        title=f"{field.kind}, pictures of {spec.width} x {spec.height}: {condition}",
         title_justify="left",
     )
     for column in ("", "median ms", "p99", "best block", "ratio", "quartiles"):

@@ -270,7 +270,7 @@ def test_the_latency_benchmark_measures_every_model_against_eager(tmp_path: Path
     )
     assert done.returncode == 0, done.stderr
     written = json.loads(out.read_text())
-    assert set(written["results"]) == {"hot", "paced"}
+    assert set(written["results"]) == {"one picture, hot", "one picture, paced"}
     for found in written["results"].values():
         assert set(found) == {"eager", "onnx fp32", "onnx int8-cpu"}
         assert found["eager"]["ratio"] == 1
