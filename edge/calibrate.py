@@ -29,7 +29,7 @@ from edge.observer import Memory, Observer, Raw, Stopwatch
 from edge.preprocess import InputSpec
 from edge.recordings import expected_looks, open_recording, sampled
 from edge.runtimes import Runtime
-from edge.thresholds import LEAST_BLOCKS, threshold_for
+from edge.thresholds import LEAST_BLOCKS, smallest_rate, threshold_for
 from edge.tiles import Size, view_for
 from edge.yardsticks import Yardsticks, scale_of, stretched
 
@@ -82,7 +82,7 @@ def calibrate(
         survey = Survey(runtime, bundle.manifest.input, scoring, plan, progress)
         latents = survey.latents() if any(b.source == "latent" for b in scoring.branches) else None
         seen = list(survey.observed(latents))
-    scores, yardsticks = measured(seen, scoring, latents.whole if latents else None)
+    scores, yardsticks = measured(seen, scoring, latents.whole if latents else None, plan)
     flights = _evidence(seen, scores, scoring)
     maxima = block_maxima(flights, plan.block_s)
     _check_enough(maxima, plan)
@@ -214,19 +214,31 @@ def affordable_view(runtime: Runtime, spec: InputSpec, picture: Size, seconds: f
 
 
 def measured(
-    seen: Sequence[Observed], scoring: Scoring, latent: Latent | None
+    seen: Sequence[Observed], scoring: Scoring, latent: Latent | None, plan: Plan
 ) -> tuple[NDArray[np.float64], Yardsticks]:
-    """Every frame's score, with scales from the other fold, and the scales from all frames."""
+    """Every frame's score, with scales from the other fold, and the scales from all frames.
+
+    Each branch is stretched so that its own heat of 1 is as rare as the wanted alarms: a branch whose scores
+    wander from one flight to the next has to show more.
+    """
     scales, scores = [], np.zeros((len(scoring.branches), len(seen)))
     for branch in range(len(scoring.branches)):
-        there = [(place, frame) for place, frame in enumerate(seen) if frame.cells[branch] is not None]
-        peaks = _peaks(branch, [frame for _, frame in there])
-        whole = scale_of(*_of(branch, [frame for _, frame in there]))
-        stretch = stretched(whole, peaks)
-        factor = float((stretch.high - stretch.typical).max() / (whole.high - whole.typical).max())
-        scores[branch, [place for place, _ in there]] = np.asarray(peaks) / factor
-        scales.append(stretch)
+        there = [place for place, frame in enumerate(seen) if frame.cells[branch] is not None]
+        frames = [seen[place] for place in there]
+        peaks = np.asarray(_peaks(branch, frames))
+        rare = _rare(frames, peaks, scoring, plan) if frames else 1.0
+        scores[branch, there] = peaks / rare
+        scales.append(stretched(scale_of(*_of(branch, frames)), rare))
     return scores.max(axis=0), Yardsticks(tuple(scales), latent)
+
+
+def _rare(frames: Sequence[Observed], peaks: NDArray[np.float64], scoring: Scoring, plan: Plan) -> float:
+    """The heat that this branch alone reaches as often as alarms are wanted, or as rarely as can be told."""
+    maxima = block_maxima(_evidence(frames, peaks, scoring), plan.block_s)
+    if len(maxima) < LEAST_BLOCKS:
+        return float(peaks.max())
+    rate = max(plan.rate, smallest_rate(len(maxima), plan.block_s))
+    return max(threshold_for(maxima, rate, plan.block_s).value, 1e-6)
 
 
 def _peaks(branch: int, frames: Sequence[Observed]) -> list[float]:

@@ -41,7 +41,7 @@ class Scale:
     high: Map
 
     def heat(self, evidence: Map) -> Map:
-        """0 where typical, 1 at the height that the strangest places of one normal frame in twenty reach."""
+        """0 where typical, 1 where this branch alone would alarm as often as wanted."""
         return np.asarray(
             (evidence - np.float32(self.typical)) / (spread(self.high, shape_of(evidence)) - self.typical),
             np.float32,

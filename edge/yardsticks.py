@@ -19,8 +19,8 @@ from edge.errors import BundleError
 from edge.latent import Latent
 from edge.localize import Map, Scale
 
-_USUAL = 0.9  # a place is held to at least this quantile of all places' heights
-_PEAK = 0.95  # heat 1 is what the peaks of this share of normal frames stay below
+_HABIT = 0.9  # quantile over frames: what is habitual at a place, and not what once passed through it
+_USUAL = 0.9  # a place is held to at least this quantile of all places
 _NOTHING = 1e-6  # the smallest scale, in units of the evidence
 
 
@@ -90,13 +90,13 @@ def _unfit() -> BundleError:
 def scale_of(cells: Sequence[NDArray[np.float32]], typical: float) -> Scale:
     """From the largest evidence per place of every frame of normal footage (n of rows x columns)."""
     stacked = np.stack(cells)
-    high = np.quantile(stacked, 0.995, axis=0).astype(np.float32)
+    high = np.quantile(stacked, _HABIT, axis=0).astype(np.float32)
     wide = np.asarray(cv2.dilate(high, np.ones((3, 3), np.uint8)), np.float32).reshape(high.shape)
     floor = max(float(np.quantile(wide, _USUAL)), typical + _NOTHING)
     return Scale(typical, np.maximum(wide, np.float32(floor)))
 
 
-def stretched(scale: Scale, peaks: Sequence[float]) -> Scale:
-    """The scale on which the given peaks of heat, of frames it has not seen, stay below 1 but for a few."""
-    factor = max(float(np.quantile(np.asarray(peaks), _PEAK)), _NOTHING) if len(peaks) else 1.0
+def stretched(scale: Scale, heat: float) -> Scale:
+    """The scale on which what was `heat` is 1."""
+    factor = np.float32(max(heat, _NOTHING))
     return Scale(scale.typical, np.asarray(scale.typical + (scale.high - scale.typical) * factor, np.float32))
