@@ -40,16 +40,14 @@ class Scout(nn.Module):
         self.config = config
         quarter, eighth, sixteenth = config.channels
         self.down4 = nn.Sequential(
-            _layer(6, config.stem, kernel=5, stride=2),
+            _layer(6, config.stem, stride=2),
             _layer(config.stem, quarter, stride=2),
             _Residual(quarter),
         )
         self.down8 = nn.Sequential(_layer(quarter, eighth, stride=2), _Residual(eighth))
-        self.down16 = nn.Sequential(
-            _layer(eighth, sixteenth, stride=2), _Residual(sixteenth), _Residual(sixteenth)
-        )
-        self.to8, self.up8 = nn.Conv2d(sixteenth, eighth, kernel_size=1), _Residual(eighth)
-        self.to4, self.up4 = nn.Conv2d(eighth, quarter, kernel_size=1), _Residual(quarter)
+        self.down16 = nn.Sequential(_layer(eighth, sixteenth, stride=2), _Residual(sixteenth))
+        self.to8, self.up8 = nn.Conv2d(sixteenth, eighth, kernel_size=1), _layer(eighth, eighth)
+        self.to4, self.up4 = nn.Conv2d(eighth, quarter, kernel_size=1), _layer(quarter, quarter)
         self.head = nn.Conv2d(quarter, 1, kernel_size=3, padding=1)
         self.painter = nn.Conv2d(quarter, 3 * 4 * 4, kernel_size=3, padding=1)  # only training needs it
         nn.init.constant_(self.head.bias, _RARE)  # type: ignore[arg-type]
@@ -92,9 +90,9 @@ class _Residual(nn.Module):
         return relu(maps + self.second(self.first(maps)))
 
 
-def _layer(channels_in: int, channels_out: int, kernel: int = 3, stride: int = 1) -> nn.Sequential:
+def _layer(channels_in: int, channels_out: int, stride: int = 1) -> nn.Sequential:
     return nn.Sequential(
-        nn.Conv2d(channels_in, channels_out, kernel, stride, padding=kernel // 2, bias=False),
+        nn.Conv2d(channels_in, channels_out, kernel_size=3, stride=stride, padding=1, bias=False),
         nn.BatchNorm2d(channels_out),
         nn.ReLU(),
     )
