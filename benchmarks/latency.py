@@ -43,12 +43,12 @@ from edge.observer import Observer, Stopwatch
 from edge.preprocess import InputSpec
 from edge.runtimes import OnnxRuntime, Runtime, Tensor
 from edge.tiles import Tiling
-from export.families import FAMILIES
+from export.families import FAMILIES, flying
 from export.held_out import Model
 from export.parity import eager
 from train.cae import CAE, CaeConfig
 from train.checkpoint import load_checkpoint
-from train.scout import Scout, ScoutConfig, ScoutFlight
+from train.scout import Scout, ScoutConfig
 
 PEER = "eager"
 WARM_UP = 5  # calls before each timed block; other candidates have been through the caches
@@ -137,7 +137,7 @@ def candidates(kind: str, bundle: Path | None, checkpoint: Path | None) -> Field
     network, spec = _untrained(kind)
     if checkpoint is not None:
         trained = load_checkpoint(checkpoint)
-        kind, network, spec = trained.kind, trained.build(), trained.input
+        kind, network, spec = trained.kind, flying(trained.build()), trained.input
     if loaded is not None:
         onnx, spec = {name: loaded.model(name) for name in loaded.manifest.variants}, loaded.manifest.input
     else:
@@ -152,8 +152,8 @@ def _checkpoint_kind(bundle: Kind) -> str:
 
 def _untrained(kind: str) -> tuple[torch.nn.Module, InputSpec]:
     if kind == "scout":
-        network = ScoutFlight(Scout(ScoutConfig()))
-        return network.eval(), InputSpec(frames=2, height=384, width=512, tiling="auto")
+        network = flying(Scout(ScoutConfig()).eval())
+        return network, InputSpec(frames=2, height=384, width=512, tiling="auto")
     return CAE(CaeConfig()).eval(), InputSpec()
 
 

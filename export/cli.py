@@ -17,7 +17,7 @@ from edge.recordings import find_recordings
 from edge.runtimes import OnnxRuntime
 from export import bundling
 from export.disturb import DISTURBANCES
-from export.families import FAMILIES, Family
+from export.families import FAMILIES, Family, flying
 from export.held_out import HeldOut
 from export.parity import Reference, Tolerance, check, measure, reference
 from export.variants import Make, parse_variants
@@ -48,6 +48,15 @@ def export(
     allow_drift: Annotated[
         bool, typer.Option("--allow-drift", help="Keep variants beyond the tolerance; the bundle says so.")
     ] = False,
+    motion: Annotated[
+        bool | None,
+        typer.Option(
+            "--motion/--no-motion",
+            help="Also watch what moves otherwise than the camera, by optical flow; unless told, a scout does "
+            "and a CAE does not.",
+            show_default=False,
+        ),
+    ] = None,
     force: Annotated[bool, typer.Option("--force", help="Replace the bundle that is at --out.")] = False,
     name: Annotated[str | None, typer.Option(help="Name of the bundle; the folder's, if not given.")] = None,
 ) -> None:
@@ -66,7 +75,7 @@ def export(
     status = Console(stderr=True)
     with status.status("reading held-out frames"):
         pictures = _held_out(trained, family, footage or (), frames)
-    network = trained.build()
+    network = flying(trained.build())
     with status.status("asking PyTorch"):
         truth = reference(pictures, network)
     with status.status("converting"):
@@ -86,7 +95,7 @@ def export(
         tolerance=tolerance,
     )
     evidence = bundling.Evidence(bundling.file_digest(checkpoint), gate, parity)
-    _say_next(bundling.write(out, trained, title, models, evidence), console)
+    _say_next(bundling.write(out, trained, title, models, evidence, motion), console)
 
 
 def _name(given: str | None, out: Path) -> str:

@@ -5,6 +5,10 @@ published 15/30/60 are widened to 16/32/64, which changes nothing in the answer 
 time. The two Linear layers hold 99 % of the weights and wait for memory, so they become integers. The
 convolutions stay in float: those of the decoder see long-tailed inputs behind ReLU and BatchNorm, and
 quantising them moves the score by half while ONNX Runtime gains no time by it.
+
+A scout flies in fp32 only. Its convolutions in static int8, all but the first and the head's, take 15 ms for
+31, but move a tile's peak by up to 2 % and its features by as much of their spread; with only those in int8
+that are coarse enough to stay within the gate, a tenth of the time is gained.
 """
 
 from __future__ import annotations

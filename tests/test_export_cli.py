@@ -10,11 +10,11 @@ import pytest
 import torch
 
 import skerry
-from edge.bundle import ModelBundle, load_bundle
+from edge.bundle import ModelBundle, Scoring, load_bundle
 from edge.detector import open_runtime
 from edge.preprocess import InputSpec, to_tensor
 from tests.builders import flying_bundle, folder_of, scene
-from tests.networks import SMALL, lively
+from tests.networks import SMALL, Pointer, lively, pairs, pointing
 from train.cae import CAE
 from train.checkpoint import Checkpoint, Epoch, Record, load_checkpoint, save_checkpoint, versions
 from train.footage import Sampling, read_footage
@@ -124,6 +124,42 @@ def test_the_bundle_says_where_it_comes_from(made: ModelBundle, checkpoint: Path
 def test_nothing_in_the_bundle_names_the_machine(made: ModelBundle, checkpoint: Path) -> None:
     manifest = (made.folder / "manifest.json").read_text()
     assert str(checkpoint.parent) not in manifest
+
+
+class Pointing(Checkpoint):
+    """As a scout's: two pictures, tiles, evidence."""
+
+    kind = "scout"
+    input = InputSpec(frames=2, height=64, width=96, tiling="auto")
+
+    def build(self) -> Pointer:  # type: ignore[override]
+        return pointing()
+
+
+def test_a_scout_becomes_a_bundle_of_evidence(
+    checkpoint: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    trained = Pointing(**vars(load_checkpoint(checkpoint)))
+    monkeypatch.setattr("export.cli.load_checkpoint", lambda path: trained)
+    assert run(monkeypatch, checkpoint, "--out", tmp_path / "b", "--variants", "int8-cpu") == 2
+    assert "no such variant" in capsys.readouterr().err
+    assert run(monkeypatch, checkpoint, "--out", tmp_path / "b", "--frames", 3) == 0
+    assert "features" in capsys.readouterr().out
+    made = load_bundle(tmp_path / "b")
+    manifest = made.manifest
+    assert (manifest.kind, manifest.input, manifest.scoring) == (
+        "evidence",
+        Pointing.input,
+        Scoring.for_kind("evidence"),
+    )
+    assert set(manifest.variants) == {"fp32"}
+    found = manifest.parity["fp32"]
+    assert (found.frames, found.within_tolerance) == (7 * 2 * 3, True)
+    assert found.feature_drift is not None
+    assert found.feature_drift < 1e-4
+    assert manifest.provenance["gate"]["pictures"] == "tiles of frames"
+    with open_runtime(made, "fp32") as runtime:
+        assert runtime(pairs(1).numpy()).shape == (1, 68, 8, 12)
 
 
 def test_the_table_and_the_next_command_are_printed(
@@ -276,3 +312,18 @@ def test_the_latency_benchmark_measures_every_model_against_eager(tmp_path: Path
         assert found["eager"]["ratio"] == 1
         assert all(row["median_ms"] > 0 for row in found.values())
     assert written["about"]["threads"] == 1
+
+
+@pytest.mark.slow
+def test_the_latency_benchmark_times_whole_frames_of_a_model_that_sees_tiles(tmp_path: Path) -> None:
+    script = Path(__file__).parents[1] / "benchmarks" / "latency.py"
+    out = tmp_path / "latency.json"
+    words = [sys.executable, script, "--kind", "scout", "--blocks", "4", "--calls", "1", "--json", out]
+    done = subprocess.run(
+        [str(word) for word in words], capture_output=True, text=True, timeout=250, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    results = json.loads(out.read_text())["results"]
+    tile, frame = results["one picture, hot"], results["a 1080p frame, 12 tiles"]
+    assert set(tile) == set(frame) == {"eager", "onnx fp32"}
+    assert all(frame[name]["median_ms"] > 6 * tile[name]["best_block_ms"] for name in tile)

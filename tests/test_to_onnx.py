@@ -9,9 +9,11 @@ import torch
 
 from edge.preprocess import InputSpec
 from edge.runtimes import OnnxRuntime
+from export.families import flying
 from export.to_onnx import quietly, to_onnx
-from tests.networks import lively, pairs, pictures, pointing
+from tests.networks import enlivened, lively, pairs, pictures, pointing
 from train.cae import CaeConfig
+from train.scout import Scout, ScoutConfig
 
 
 @pytest.fixture(scope="module")
@@ -108,3 +110,19 @@ def test_a_network_of_two_pictures_takes_six_channels_and_gives_its_evidence_wit
         answer = runtime(batch.numpy())
     assert wanted.std(axis=(2, 3)).max() > 0.01
     assert np.abs(answer - wanted).max() < 1e-4
+
+
+def test_a_scout_flies_without_its_painter_and_its_model_answers_as_it_does() -> None:
+    scout = enlivened(Scout(ScoutConfig(stem=8, channels=(8, 64, 16))))
+    network = flying(scout)
+    data = to_onnx(network, InputSpec(frames=2, height=64, width=96, tiling="auto"), "evidence")
+    graph = onnx.load_from_string(data).graph
+    assert "BatchNormalization" not in {node.op_type for node in graph.node}
+    assert not [part.name for part in graph.initializer if "painter" in part.name]
+    batch = pairs(1)
+    with torch.inference_mode():
+        wanted = network(batch).numpy()
+    with OnnxRuntime(data, "model") as runtime:
+        answer = runtime(batch.numpy())
+    assert answer.shape == (1, 4 + 64, 8, 12)
+    assert np.abs(answer - wanted).max() < 1e-4 * np.abs(wanted).max()
