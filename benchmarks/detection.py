@@ -48,6 +48,13 @@ from train.evaluation.results import Figure
 from train.evaluation.rows import NONE, rate_digits
 from train.evaluation.truth import DataSet
 
+CAPTION = (
+    "AUC strict: causal, nothing normalised per video, in brackets the 95 % interval by bootstrap over videos; "
+    "frame alone: the same before persistence; legacy: with knowledge of each whole video, as papers do. "
+    "boxed: abnormal frames with a box on something abnormal. set for FA/h: false alarms per hour that the "
+    "threshold is for, the wanted ones or the fewest that the normal footage supports; - where it is too short. "
+    "ms: median of a whole inspection, one thread, all methods taking turns."
+)
 Value = Callable[[Row], Figure | float | None]
 
 
@@ -130,6 +137,7 @@ def main(
             )
             rows += (found := contest.rows(frames))
             console.print(table(data_set.name, found))
+        console.print(CAPTION, style="dim", highlight=False)
     except SkerryError as error:
         console.print(f"detection: {error}", style="red", markup=False)
         raise typer.Exit(error.exit_code) from None
@@ -137,7 +145,8 @@ def main(
         content = {"about": facts(rules, before), "rows": [row.model_dump() for row in rows]}
         json_file.write_text(json.dumps(content, indent=1) + "\n")
     if markdown is not None:
-        markdown.write_text("\n\n".join(as_markdown(name, of) for name, of in by_data_set(rows)) + "\n")
+        tables = [as_markdown(name, of) for name, of in by_data_set(rows)]
+        markdown.write_text("\n\n".join([*tables, CAPTION]) + "\n")
 
 
 def choose(methods: str, backbone: Path | None, console: Console) -> dict[str, Callable[[], Peer]]:

@@ -67,12 +67,12 @@ class Scoring(_Part):
     persistence: Annotated[int, Field(ge=1, le=30)] = 2
 
     @classmethod
-    def for_kind(cls, kind: Kind, *, motion: bool = True) -> Scoring:
-        """What a new bundle of this kind looks at."""
+    def for_kind(cls, kind: Kind, motion: bool | None = None) -> Scoring:
+        """What a new bundle of this kind looks at; motion where asked for, or the model sees pairs anyway."""
         branches: tuple[Branch, ...] = cls().branches
         if kind == "evidence":
             branches = (Branch(source="head", window=3), Branch(source="latent", window=9))
-        if not motion:
+        if not (kind == "evidence" if motion is None else motion):
             return cls(branches=branches)
         return cls(branches=(*branches, Branch(source="motion", window=31)), memory_s=0.3)
 

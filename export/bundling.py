@@ -11,7 +11,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from edge.bundle import Kind, Manifest, ModelBundle, Parity, Scoring, load_bundle, write_bundle
+from edge.bundle import Manifest, ModelBundle, Parity, Scoring, load_bundle, write_bundle
 from edge.errors import BundleError, UsageError
 from export.families import FAMILIES
 from export.parity import PROVISIONAL_MARGIN, Tolerance
@@ -62,13 +62,13 @@ def must_be_writable(out: Path, force: bool) -> None:
         raise UsageError(f"--out {out} is a bundle already: name a new folder, or replace it with --force")
 
 
-def scoring_for(kind: Kind) -> Scoring:
-    """What a new bundle of this kind looks at."""
-    return Scoring.for_kind(kind)
-
-
 def write(
-    out: Path, checkpoint: Checkpoint, name: str, models: Mapping[str, bytes], evidence: Evidence
+    out: Path,
+    checkpoint: Checkpoint,
+    name: str,
+    models: Mapping[str, bytes],
+    evidence: Evidence,
+    motion: bool | None = None,
 ) -> ModelBundle:
     """The bundle, not calibrated yet. What an old bundle in the same folder held goes."""
     kind = FAMILIES[checkpoint.kind].bundle
@@ -78,7 +78,7 @@ def write(
         kind=kind,
         created=datetime.now(timezone.utc),
         input=checkpoint.input,
-        scoring=scoring_for(kind),
+        scoring=Scoring.for_kind(kind, motion),
         provenance=_provenance(checkpoint, evidence),
         parity=dict(evidence.parity),
         variants={variant: f"model.{variant}.onnx" for variant in models},

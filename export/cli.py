@@ -52,8 +52,8 @@ def export(
         bool | None,
         typer.Option(
             "--motion/--no-motion",
-            help="Also watch what moves otherwise than the camera, by optical flow; unless told, a scout does "
-            "and a CAE does not.",
+            help="Also watch what moves otherwise than the camera, by optical flow; unless told, a scout "
+            "does and a CAE does not.",
             show_default=False,
         ),
     ] = None,
