@@ -86,6 +86,8 @@ def fused(heats: Sequence[Map | None]) -> Map | None:
 
 def boxes(heat: Map, level: float, width: int, height: int) -> tuple[Box, ...]:
     """Connected regions of heat at or above `level`, in pixels of a width x height picture, hottest first."""
+    if heat.size == 1:  # a score of the whole picture tells no place
+        return ()
     hot = (heat >= level).astype(np.uint8)
     count, labels, stats, _ = cv2.connectedComponentsWithStats(hot, connectivity=8)
     if count == 1:
