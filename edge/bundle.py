@@ -56,7 +56,8 @@ class Scoring(_Part):
     """How evidence becomes one number: the largest of the branches, each calibrated on normal footage.
 
     `memory_s`: time constant with which a map remembers earlier ones. `persistence`: frames in a row that
-    must agree; the alarm looks at the smallest of them.
+    must agree; the alarm looks at the smallest of them. `relight`: errors are less what a change of light
+    explains (see `edge.illumination`).
     """
 
     branches: Annotated[tuple[Branch, ...], Field(min_length=1, max_length=8)] = (
@@ -65,6 +66,7 @@ class Scoring(_Part):
     )
     memory_s: Annotated[float, Field(ge=0, le=60, allow_inf_nan=False)] = 0.0
     persistence: Annotated[int, Field(ge=1, le=30)] = 2
+    relight: bool = False
 
     @classmethod
     def for_kind(cls, kind: Kind, motion: bool | None = None) -> Scoring:

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edge.events import Box
+from edge.illumination import relit
 from edge.latent import spread
 
 Map = NDArray[np.float32]  # map height x width
@@ -17,9 +18,12 @@ MAX_BOXES = 16
 PLACES = 32  # along the longer side; what is normal is told apart for so many
 
 
-def error_map(tensor: NDArray[np.float32], output: NDArray[np.float32]) -> Map:
-    """1 x 3 x h x w twice -> h x w: squared difference, mean over the colours."""
-    difference = tensor[0] - output[0]
+def error_map(tensor: NDArray[np.float32], output: NDArray[np.float32], *, relight: bool = False) -> Map:
+    """1 x 3 x h x w twice -> h x w: squared difference, mean over the colours.
+
+    `relight`: less what a change of light explains.
+    """
+    difference = tensor[0] - (relit(output[0], tensor[0]) if relight else output[0])
     np.square(difference, out=difference)
     return np.asarray(difference.mean(axis=0), np.float32)
 

@@ -59,6 +59,7 @@ class Observer:
 
     def __init__(self, runtime: Runtime, spec: InputSpec, scoring: Scoring, view: Size) -> None:
         self._runtime, self._spec = runtime, spec
+        self._relight = scoring.relight
         self._paired = spec.frames == 2 or any(branch.source == "motion" for branch in scoring.branches)
         self._pairs = Pairs(register=spec.frames == 2)
         self._tiling = Tiling(view, (spec.height, spec.width))
@@ -87,7 +88,7 @@ class Observer:
         watch.lap("preprocess")
         output = self._runtime(tensor)
         watch.lap("infer")
-        return error_map(tensor, output)
+        return error_map(tensor, output, relight=self._relight)
 
     def _evidence(self, pair: Pair, watch: Stopwatch) -> tuple[Map, Features]:
         outputs = []
