@@ -49,11 +49,11 @@ from train.evaluation.rows import NONE, rate_digits
 from train.evaluation.truth import DataSet
 
 CAPTION = (
-    "AUC strict: causal, nothing normalised per video, in brackets the 95 % interval by bootstrap over videos; "
-    "frame alone: the same before persistence; legacy: with knowledge of each whole video, as papers do. "
-    "boxed: abnormal frames with a box on something abnormal. set for FA/h: false alarms per hour that the "
-    "threshold is for, the wanted ones or the fewest that the normal footage supports; - where it is too short. "
-    "ms: median of a whole inspection, one thread, all methods taking turns."
+    "AUC strict: causal, nothing normalised per video, in brackets the 95 % interval by bootstrap over "
+    "videos; frame alone: the same before persistence; legacy: with knowledge of each whole video, as papers "
+    "do. boxed: abnormal frames with a box on something abnormal. set for FA/h: false alarms per hour that "
+    "the threshold is for, the wanted ones or the fewest that the normal footage supports; - where it is too "
+    "short. ms: median of a whole inspection, one thread, all methods taking turns."
 )
 Value = Callable[[Row], Figure | float | None]
 
