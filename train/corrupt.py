@@ -141,7 +141,10 @@ def _paste(now: Floats, earlier: Floats, windows: Windows, foreign: Floats, rand
 def _paste_at(picture: Floats, thing: Floats, mask: Floats, corner: tuple[int, int]) -> None:
     top, left = corner
     above, aside = max(0, -top), max(0, -left)
-    here = picture[top + above : top + mask.shape[0], left + aside : left + mask.shape[1]]
+    below, beyond = max(0, top + mask.shape[0]), max(0, left + mask.shape[1])
+    here = picture[top + above : below, left + aside : beyond]
+    if not here.size:  # it moved out of sight
+        return
     part = (slice(above, above + here.shape[0]), slice(aside, aside + here.shape[1]))
     here += (thing[part] - here) * mask[part][..., None]
 

@@ -39,7 +39,7 @@ def _graded(pictures: list[Floats], random: Random) -> list[Floats]:
     """Gain, gamma and a colour cast."""
     gamma = float(np.exp(random.normal(0, 0.15)))
     gain = (np.exp(random.normal(0, 0.2)) * np.exp(random.normal(0, 0.05, 3))).astype(np.float32)
-    return [np.asarray(cv2.pow(picture, gamma), np.float32) * gain for picture in pictures]
+    return [np.asarray(cv2.pow(np.maximum(picture, 0), gamma), np.float32) * gain for picture in pictures]
 
 
 def _shaded(pictures: list[Floats], random: Random) -> list[Floats]:
