@@ -31,7 +31,7 @@ from edge.recordings import expected_looks, open_recording, sampled
 from edge.runtimes import Runtime
 from edge.thresholds import LEAST_BLOCKS, smallest_rate, threshold_for
 from edge.tiles import Size, view_for
-from edge.yardsticks import Yardsticks, scale_of, stretched
+from edge.yardsticks import Yardsticks, mute, scale_of, stretched
 
 BLOCK_S = 10.0
 # Parts of the way from an ordinary score to the threshold: below the first an incident ends; from the second
@@ -86,6 +86,7 @@ def calibrate(
     flights = _evidence(seen, scores, scoring)
     maxima = block_maxima(flights, plan.block_s)
     _check_enough(maxima, plan)
+    _check_halves(seen, plan)
     threshold = threshold_for(maxima, plan.rate, plan.block_s)
     data = yardsticks.to_bytes()
     name = f"calibration-{sha256(data).hexdigest()[:8]}.npz"
@@ -133,6 +134,8 @@ class Survey:
     ) -> None:
         self._runtime, self._spec, self._scoring, self._plan = runtime, spec, scoring, plan
         self._expected = [expected_looks(path, plan.fps, plan.folder_fps) for path in plan.footage]
+        if self._expected == [0]:  # it does not say, and its halves must be known before the first look
+            self._expected = [_counted(plan.footage[0], plan)]
         self._progress, self._done, self._passes = progress, 0, 1
         self.view = plan.view or (spec.height, spec.width)
         if spec.tiling == "auto" and plan.view is None:
@@ -196,6 +199,11 @@ class Numbered:
     frame: Frame
 
 
+def _counted(path: Path, plan: Plan) -> int:
+    with open_recording(path, folder_fps=plan.folder_fps) as recording:
+        return sum(1 for _ in sampled(recording, plan.fps))
+
+
 def _fitted(sums: LatentSums, whole: Latent) -> Latent:
     """A fold without any frame (a recording of one) is scored with what is known of all."""
     return sums.fit() if sums.frames else whole
@@ -226,7 +234,10 @@ def measured(
         there = [place for place, frame in enumerate(seen) if frame.cells[branch] is not None]
         frames = [seen[place] for place in there]
         peaks = np.asarray(_peaks(branch, frames))
-        rare = _rare(frames, peaks, scoring, plan) if frames else 1.0
+        if not frames:
+            scales.append(mute())
+            continue
+        rare = _rare(frames, peaks, scoring, plan)
         scores[branch, there] = peaks / rare
         scales.append(stretched(scale_of(*_of(branch, frames)), rare))
     return scores.max(axis=0), Yardsticks(tuple(scales), latent)
@@ -242,11 +253,10 @@ def _rare(frames: Sequence[Observed], peaks: NDArray[np.float64], scoring: Scori
 
 
 def _peaks(branch: int, frames: Sequence[Observed]) -> list[float]:
-    """The largest heat of each frame on the scale of the other fold."""
-    if len({frame.fold for frame in frames}) < 2:
-        return [1.0] * len(frames)
+    """The largest heat of each frame on the scale of the other fold; on its own where that shows nothing."""
     other = {
-        fold: scale_of(*_of(branch, [frame for frame in frames if frame.fold != fold])) for fold in (0, 1)
+        fold: scale_of(*_of(branch, [frame for frame in frames if frame.fold != fold] or frames))
+        for fold in {frame.fold for frame in frames}
     }
     heats = ((frame.cells[branch], other[frame.fold]) for frame in frames)
     return [float(scale.heat(evidence).max()) for evidence, scale in heats if evidence is not None]
@@ -254,8 +264,6 @@ def _peaks(branch: int, frames: Sequence[Observed]) -> list[float]:
 
 def _of(branch: int, frames: Sequence[Observed]) -> tuple[list[NDArray[np.float32]], float]:
     places = [evidence for frame in frames if (evidence := frame.cells[branch]) is not None]
-    if not places:
-        return [np.zeros((1, 1), np.float32)], 0.0
     return places, float(np.median([frame.typical[branch] for frame in frames]))
 
 
@@ -297,4 +305,13 @@ def _check_enough(maxima: Sequence[float], plan: Plan) -> None:
     if plan.rate * plan.block_s >= 3600:
         raise UsageError(
             f"{plan.rate:g} false alarms per hour is over one per {plan.block_s:g} s block; ask for fewer"
+        )
+
+
+def _check_halves(seen: Sequence[Observed], plan: Plan) -> None:
+    """A file cut short states more than it holds: all of it would pass for the first half."""
+    if len({frame.fold for frame in seen}) < 2:
+        raise UsageError(
+            f"{plan.footage[0]} holds less than half of the frames that it states; "
+            "copy it again or name other footage"
         )

@@ -60,8 +60,8 @@ def cells(evidence: Map) -> Map:
     """The largest evidence of every place, at most PLACES along the longer side."""
     height, width = evidence.shape
     rows, columns = grid(height, width)
-    edges_y = np.arange(rows) * height // rows
-    edges_x = np.arange(columns) * width // columns
+    edges_y = -(-np.arange(rows) * height // rows)  # rounded up: the same pixels as `spread` gives a cell
+    edges_x = -(-np.arange(columns) * width // columns)
     tall = np.maximum.reduceat(evidence, edges_y, axis=0)
     return np.asarray(np.maximum.reduceat(tall, edges_x, axis=1), np.float32)
 

@@ -22,6 +22,7 @@ from edge.localize import Map, Scale
 _HABIT = 0.9  # quantile over frames: what is habitual at a place, and not what once passed through it
 _USUAL = 0.9  # a place is held to at least this quantile of all places
 _NOTHING = 1e-6  # the smallest scale, in units of the evidence
+_UNREACHED = 1e30
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -99,4 +100,15 @@ def scale_of(cells: Sequence[NDArray[np.float32]], typical: float) -> Scale:
 def stretched(scale: Scale, heat: float) -> Scale:
     """The scale on which what was `heat` is 1."""
     factor = np.float32(max(heat, _NOTHING))
-    return Scale(scale.typical, np.asarray(scale.typical + (scale.high - scale.typical) * factor, np.float32))
+    high = np.asarray(scale.typical + (scale.high - scale.typical) * factor, np.float32)
+    return Scale(scale.typical, np.maximum(high, _above(scale.typical)))
+
+
+def mute() -> Scale:
+    """Of a branch that showed nothing on normal footage: what it may show in flight accuses nobody."""
+    return Scale(0.0, np.full((1, 1), _UNREACHED, np.float32))
+
+
+def _above(typical: float) -> np.float32:
+    """The smallest float32 over it: a scale of no length at all would be refused when it is loaded."""
+    return np.float32(np.nextafter(np.float32(typical), np.float32(np.inf)))

@@ -5,29 +5,39 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from edge.bundle import Scoring
-from edge.detector import Reconstructor, Stopwatch, choose_variant, open_runtime, raw_score
+from edge.detector import choose_variant, open_runtime, peak
 from edge.errors import BundleError
+from edge.observer import Observer, Stopwatch
 from edge.preprocess import InputSpec
 from edge.runtimes import OnnxRuntime
-from tests.builders import BLUR, bundle_at, scene
+from tests.builders import BLUR, bundle_at, flying_bundle, folder_of, frame, patrol_pictures, scene
 
 
-def test_the_error_is_where_the_model_could_not_rebuild(tmp_path: Path) -> None:
+def test_the_evidence_is_where_the_model_could_not_rebuild(tmp_path: Path) -> None:
     bundle = bundle_at(tmp_path / "b")
+    scoring = bundle.manifest.scoring
     with open_runtime(bundle, "fp32") as runtime:
-        model = Reconstructor(runtime, bundle.manifest.input, bundle.manifest.scoring)
-        error, smooth = model.errors(scene(1, intruder=True), Stopwatch())
+        observer = Observer(runtime, bundle.manifest.input, scoring, (124, 124))
+        raw = observer.look(frame(scene(1, intruder=True)), Stopwatch())
+    (smooth,) = raw.maps(scoring, None)
+    assert raw.error is not None
+    assert smooth is not None
     row, column = np.unravel_index(smooth.argmax(), smooth.shape)
     assert abs(column - 212 * 124 / 320) < 8
     assert abs(row - 112 * 124 / 240) < 10
-    assert error.shape == smooth.shape == (124, 124)
+    assert raw.error.shape == smooth.shape == (124, 124)
+    assert (raw.head, raw.features, raw.speed) == (None, None, None)
 
 
-def test_the_peak_rule_reads_the_heat_and_the_mean_rule_the_error() -> None:
-    error, heat = np.array([[1.0, 3.0]], np.float32), np.array([[5.0, -1.0]], np.float32)
-    assert raw_score(error, heat, Scoring(rule="peak")) == 5
-    assert raw_score(error, heat, Scoring(rule="mean")) == 2
+def test_a_score_is_the_hottest_place_of_any_branch_and_0_without_evidence() -> None:
+    one, other = np.array([[1.0, 3.0]], np.float32), np.array([[5.0, -1.0]], np.float32)
+    assert peak([one, None, other]) == 5
+    assert peak([None]) == 0
+
+
+def test_the_detector_looks_at_the_size_that_calibration_looked_at(tmp_path: Path) -> None:
+    normal = folder_of(tmp_path / "normal", patrol_pictures("." * 140))
+    assert flying_bundle(tmp_path / "b", normal).calibration().view == (124, 124)
 
 
 def test_auto_takes_the_fastest_model_the_bundle_has(tmp_path: Path) -> None:
@@ -56,5 +66,12 @@ def test_a_stopwatch_keeps_each_lap() -> None:
     assert all(taken >= 0 for taken in watch.laps.values())
 
 
-def test_the_spec_of_the_default_is_the_report_s() -> None:
+def test_a_stage_that_comes_again_in_a_frame_is_added_up() -> None:
+    watch = Stopwatch()
+    for _ in range(3):
+        watch.lap("infer")
+    assert list(watch.laps) == ["infer"]
+
+
+def test_a_picture_is_a_thumbnail_unless_the_model_says_otherwise() -> None:
     assert (InputSpec().height, InputSpec().width) == (124, 124)

@@ -25,12 +25,32 @@ def normal(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder_of(tmp_path_factory.mktemp("cli") / "normal", patrol_pictures("." * 140, seed=0))
 
 
-def test_calibrate_says_the_threshold_and_that_it_was_extrapolated(tmp_path: Path, normal: Path) -> None:
+RATES = ("--folder-fps", 2, "--false-alarms-per-hour", 15)
+
+
+def test_calibrate_says_the_threshold_and_how_it_was_found(tmp_path: Path, normal: Path) -> None:
+    bundle_at(tmp_path / "b")
+    done = skerry("calibrate", tmp_path / "b", "--normal", normal, *RATES)
+    assert done.returncode == 0, done.stderr
+    told = " ".join(done.stdout.split())
+    assert "for 15 false alarms per hour, from 70 s (7 blocks) of normal footage by pareto" in told
+    assert "per hour (90 %)" in told
+
+
+def test_calibrate_for_one_alarm_an_hour_says_how_much_footage_that_takes(
+    tmp_path: Path, normal: Path
+) -> None:
     bundle_at(tmp_path / "b")
     done = skerry("calibrate", tmp_path / "b", "--normal", normal, "--folder-fps", 2)
-    assert done.returncode == 0, done.stderr
-    assert "for 1 false alarms per hour" in done.stdout
-    assert "extrapolated" in done.stdout
+    assert done.returncode == 2
+    assert "1 needs 14.83 minutes" in done.stderr
+
+
+def test_calibrate_refuses_a_view_that_is_no_size(tmp_path: Path, normal: Path) -> None:
+    bundle_at(tmp_path / "b")
+    done = skerry("calibrate", tmp_path / "b", "--normal", normal, *RATES, "--view", "1080p")
+    assert done.returncode == 2
+    assert "give auto, or width and height like 1920x1080" in done.stderr
 
 
 def test_inspect_tells_what_the_bundle_is_and_whether_it_can_fly(tmp_path: Path, normal: Path) -> None:

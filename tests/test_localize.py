@@ -1,14 +1,11 @@
 from __future__ import annotations
 
-import io
-
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from edge.errors import BundleError
-from edge.localize import MAX_BOXES, ErrorStatistics, boxes, error_map, windowed
+from edge.localize import MAX_BOXES, PLACES, Scale, boxes, cells, error_map, fused, windowed
 
 
 def heat_with(*spots: tuple[int, int, int, int, float]) -> np.ndarray:
@@ -31,6 +28,7 @@ def test_the_window_averages_its_neighbourhood() -> None:
     assert windowed(error, 3)[3, 5] == pytest.approx(1)
     assert windowed(error, 3)[4, 6] == 0
     assert windowed(error, 1) is error
+    assert windowed(error, None).tolist() == [[pytest.approx(9 / 81)]]
 
 
 def test_a_region_becomes_a_box_in_native_pixels() -> None:
@@ -62,38 +60,42 @@ def test_boxes_stay_inside_the_picture(seed: int, width: int, height: int) -> No
         assert box.y + box.height <= height
 
 
-def test_heat_counts_standard_deviations_above_the_mean() -> None:
-    statistics = ErrorStatistics(np.full((2, 2), 2, np.float32), np.full((2, 2), 0.5, np.float32))
-    np.testing.assert_allclose(statistics.heat(np.full((2, 2), 3, np.float32)), 2)
+def test_a_score_of_the_whole_picture_has_no_box() -> None:
+    assert boxes(np.full((1, 1), 9, np.float32), 3.0, 640, 360) == ()
 
 
-def test_statistics_survive_their_file() -> None:
-    before = ErrorStatistics(np.arange(6, dtype=np.float32).reshape(2, 3), np.ones((2, 3), np.float32))
-    after = ErrorStatistics.from_bytes(before.to_bytes(), (2, 3))
-    np.testing.assert_array_equal(after.mean, before.mean)
-    np.testing.assert_array_equal(after.std, before.std)
+def test_heat_is_0_where_typical_and_1_at_the_height_of_its_place() -> None:
+    scale = Scale(2.0, np.array([[3.0, 4.0]], np.float32))
+    evidence = np.array([[2, 3, 2, 4], [1, 4, 3, 6]], np.float32)
+    np.testing.assert_allclose(scale.heat(evidence), [[0, 1, 0, 1], [-1, 2, 0.5, 2]])
 
 
-@pytest.mark.parametrize("spoil", ["shape", "nan", "zero"])
-def test_statistics_that_cannot_be_right_are_refused(spoil: str) -> None:
-    mean, std = np.zeros((2, 2), np.float32), np.ones((2, 2), np.float32)
-    if spoil == "nan":
-        mean[0, 0] = np.nan
-    if spoil == "zero":
-        std[0, 0] = 0
-    data = ErrorStatistics(mean, std).to_bytes()
-    with pytest.raises(BundleError, match=r"does not fit a [23]x2"):
-        ErrorStatistics.from_bytes(data, (2, 3) if spoil == "shape" else (2, 2))
+sides = st.integers(1, 150)
 
 
-def test_pickles_are_never_loaded() -> None:
-    buffer = io.BytesIO()
-    np.savez(buffer, mean=np.array([{"a": 1}], dtype=object), std=np.ones(1))
-    with pytest.raises(BundleError, match="cannot be read"):
-        ErrorStatistics.from_bytes(buffer.getvalue(), (1, 1))
+@settings(deadline=None)
+@given(sides, sides, st.integers(0, 2**32 - 1))
+def test_a_frame_has_the_same_peak_by_places_as_pixel_by_pixel(height: int, width: int, seed: int) -> None:
+    """Calibration keeps places, flight looks at pixels: both must hold a pixel against the same place."""
+    random = np.random.default_rng(seed)
+    evidence = random.exponential(size=(height, width)).astype(np.float32)
+    places = cells(evidence)
+    scale = Scale(0.1, (0.2 + random.exponential(size=places.shape)).astype(np.float32))
+    assert max(places.shape) <= PLACES
+    assert places.max() == evidence.max()
+    assert scale.heat(places).max() == pytest.approx(scale.heat(evidence).max(), rel=1e-6)
 
 
-@given(st.binary(max_size=200))
-def test_hostile_statistics_raise_nothing_but_bundle_errors(data: bytes) -> None:
-    with pytest.raises(BundleError):
-        ErrorStatistics.from_bytes(data, (2, 2))
+def test_branches_meet_on_the_grid_of_the_first_and_the_hottest_wins() -> None:
+    first = np.array([[0, 5], [0, 0]], np.float32)
+    second = np.zeros((4, 4), np.float32)
+    second[2:, :2] = 7
+    np.testing.assert_allclose(
+        fused([None, np.full((1, 1), 99, np.float32), first, second]), [[0, 5], [7, 0]]
+    )
+
+
+def test_where_no_branch_has_evidence_there_is_no_heat() -> None:
+    assert fused([None, None]) is None
+    whole = np.full((1, 1), 2, np.float32)
+    assert fused([None, whole]) is whole

@@ -21,7 +21,7 @@ from edge.detector import open_detector, open_runtime
 from edge.errors import FootageError
 from edge.preprocess import InputSpec
 from edge.recordings import open_recording
-from tests.builders import bundle_at, flying_bundle, folder_of, patrol_pictures
+from tests.builders import ERRORS, bundle_at, flying_bundle, folder_of, patrol_pictures
 from tests.labelled import array, frames, text, ucsd_published
 from tests.scored_videos import scored
 from train.cae import CaeConfig
@@ -278,14 +278,13 @@ def test_9_latency_is_of_single_frames_after_a_warm_up_with_every_stage_in_it(
     seen: list[int] = []
     times = measure(bundle, normal, 3, "fp32", seen.append)
     assert len(seen) == WARM_UP + 3
-    assert {*EVERY_FRAME, "snapshot", "outbox"} <= set(times.stages)
-    assert {"decode", "preprocess", "infer", "score", "localize"} == set(EVERY_FRAME)
+    every = {"decode", "preprocess", "infer", "score", "localize"}
+    assert {*every, "motion"} == set(EVERY_FRAME)
+    assert {*every, "snapshot", "outbox"} <= set(times.stages)
     assert {len(values) for values in times.stages.values()} == {3}
-    assert all(value > 0 for name in EVERY_FRAME for value in times.stages[name])
+    assert all(value > 0 for name in every for value in times.stages[name])
     whole = times.percentiles()["frame"]
-    assert whole["max"] == pytest.approx(
-        max(map(sum, zip(*(times.stages[n] for n in EVERY_FRAME), strict=True)))
-    )
+    assert whole["max"] == pytest.approx(max(map(sum, zip(*(times.stages[n] for n in every), strict=True))))
     assert {"p50", "p95"} <= set(whole)
     assert {"processor", "onnxruntime", "variant", "pace"} <= set(facts(bundle, "fp32"))
 
@@ -298,7 +297,7 @@ def test_10_the_threshold_comes_from_frames_whose_statistics_did_not_see_them(tm
     flights = {"first": "." * 70, "second": ".X" * 35}
     paths = [folder_of(tmp_path / name, patrol_pictures(plan)) for name, plan in flights.items()]
     plan = Plan(tuple(paths), rate=60, folder_fps=2.0)
-    bundle = calibrate(bundle_at(tmp_path / "b", Scoring(window=5, persistence=1)), plan)
+    bundle = calibrate(bundle_at(tmp_path / "b", Scoring(branches=ERRORS.branches, persistence=1)), plan)
     familiar: list[float] = []
     with open_runtime(bundle, "fp32") as runtime, open_recording(paths[1], folder_fps=2.0) as recording:
         inspect = open_detector(bundle, runtime).inspect
