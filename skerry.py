@@ -32,6 +32,9 @@ VERBS = {
     "calibrate": Verb(
         "edge.cli", "calibrate", "drone", "Set the alarm threshold from normal footage.", FLIGHT
     ),
+    "drift": Verb(
+        "edge.cli", "drift", "drone", "Is a flight still like the footage of the calibration?", FLIGHT
+    ),
     "inspect": Verb("edge.cli", "inspect", "drone", "Verify a bundle and say what it is.", FLIGHT),
     "bench": Verb("edge.cli", "bench", "drone", "Time the daemon's own chain, stage by stage.", FLIGHT),
     "schema": Verb(

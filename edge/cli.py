@@ -1,4 +1,4 @@
-"""The verbs of the part that flies: run, calibrate, inspect, bench."""
+"""The verbs of the part that flies: run, calibrate, drift, inspect, bench."""
 
 from __future__ import annotations
 
@@ -87,6 +87,44 @@ def calibrate(
         f"{found.footage_s:.0f} s ({len(found.block_maxima)} blocks) of normal footage by {found.method}; "
         f"counting alone says {found.expected[0]:.2g} to {found.expected[1]:.2g} per hour (90 %)"
     )
+
+
+def drift(
+    bundle: BundleArgument,
+    flight: Annotated[
+        list[Path], typer.Option(help="Footage of the last flight: videos, folders of pictures or of clips.")
+    ],
+    folder_fps: Annotated[
+        float, typer.Option(min=0.01, help="Rate at which the pictures of a folder were taken.")
+    ] = 10.0,
+    variant: VariantOption = "auto",
+    json: Annotated[
+        Path | None, typer.Option(help="Write the figures; recalibrate is true where it is time to.")
+    ] = None,
+) -> None:
+    """Say whether a flight's scores are still those that the threshold was set on.
+
+    Scores the footage as in flight, at the calibration's rate, and compares. The exit code is 0 whatever the
+    verdict: a script reads it from --json.
+    """
+    from edge.bundle import load_bundle
+    from edge.drift import compare, write_json
+    from edge.footage_scores import flight_maxima
+    from edge.recordings import find_recordings
+
+    loaded, recordings = load_bundle(bundle), find_recordings(flight)
+    known = loaded.calibration()
+    with _progress(Console(stderr=True)) as progress:
+        task = progress.add_task(f"{len(recordings)} recordings", total=None)
+
+        def tell(frames: int, total: int) -> None:
+            progress.update(task, completed=frames, total=total)
+
+        maxima = flight_maxima(loaded, recordings, folder_fps, variant, tell)
+    found = compare(known.block_maxima, maxima, known.false_alarms_per_hour, known.block_s, known.threshold)
+    Console().print(found.verdict, markup=False, highlight=False, soft_wrap=True)
+    if json is not None:
+        write_json(json, found)
 
 
 def parse_view(text: str) -> tuple[int, int] | None:

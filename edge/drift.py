@@ -9,9 +9,11 @@ noise apart, 1 in 2 after calibrating on one flight, which is then too few, and 
 
 from __future__ import annotations
 
+import json
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
+from pathlib import Path
 from typing import Literal, TypeAlias
 
 import numpy as np
@@ -119,6 +121,14 @@ def _kolmogorov(distance: float, sizes: tuple[float, float]) -> float:
         return 1.0
     terms = (2 * (-1) ** (n - 1) * math.exp(-2 * (n * reach) ** 2) for n in range(1, 30))
     return min(1.0, max(0.0, math.fsum(terms)))
+
+
+def write_json(path: Path, found: Drift) -> None:
+    """Raises UsageError where it cannot be written."""
+    try:
+        path.write_text(json.dumps({**asdict(found), "recalibrate": found.recalibrate}, indent=2) + "\n")
+    except OSError as error:
+        raise UsageError(f"{path} cannot be written: {error.strerror}") from None
 
 
 def _check(flight: NDArray[np.float64], block_s: float) -> None:

@@ -101,7 +101,7 @@ def stretched(scale: Scale, heat: float) -> Scale:
     """The scale on which what was `heat` is 1."""
     factor = np.float32(max(heat, _NOTHING))
     high = np.asarray(scale.typical + (scale.high - scale.typical) * factor, np.float32)
-    return Scale(scale.typical, np.maximum(high, _above(scale.typical)))
+    return Scale(scale.typical, np.maximum(high, np.float32(_above(scale.typical))))
 
 
 def mute() -> Scale:
@@ -109,6 +109,6 @@ def mute() -> Scale:
     return Scale(0.0, np.full((1, 1), _UNREACHED, np.float32))
 
 
-def _above(typical: float) -> np.float32:
+def _above(typical: float) -> float:
     """The smallest float32 over it: a scale of no length at all would be refused when it is loaded."""
-    return np.float32(np.nextafter(np.float32(typical), np.float32(np.inf)))
+    return float(np.nextafter(np.float32(typical), np.float32(np.inf)))

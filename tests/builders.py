@@ -14,6 +14,8 @@ from edge.frames import Frame, Picture
 from edge.preprocess import InputSpec
 
 BLUR = Path(__file__).parent / "data" / "blur.onnx"
+EVIDENCE = Path(__file__).parent / "data" / "evidence.onnx"
+TILE = (384, 512)  # height, width
 NOON = datetime(2026, 6, 1, 12, tzinfo=timezone.utc)
 SIZE = (240, 320)  # height, width
 INTRUDER = (200, 100, 24, 24)  # x, y, width, height
@@ -55,6 +57,20 @@ def bundle_at(path: Path, scoring: Scoring | None = None) -> ModelBundle:
         files={},
     )
     return write_bundle(path, manifest, {"model.fp32.onnx": BLUR.read_bytes()})
+
+
+def evidence_bundle_at(path: Path, scoring: Scoring | None = None) -> ModelBundle:
+    """An uncalibrated bundle that looks at pairs of pictures in tiles."""
+    manifest = Manifest(
+        name="evidence",
+        kind="evidence",
+        created=NOON,
+        input=InputSpec(frames=2, height=TILE[0], width=TILE[1], tiling="auto"),
+        scoring=scoring or Scoring.for_kind("evidence"),
+        variants={"fp32": "model.fp32.onnx"},
+        files={},
+    )
+    return write_bundle(path, manifest, {"model.fp32.onnx": EVIDENCE.read_bytes()})
 
 
 def flying_bundle(path: Path, normal: Path, rate: float = 20.0) -> ModelBundle:

@@ -114,7 +114,7 @@ def test_a_branch_is_as_rare_as_the_wanted_alarms_at_a_heat_of_1(tmp_path: Path,
 
 @pytest.mark.parametrize(("plan", "excused"), [("." * 70 + "X" * 70, False), (".X" * 70, True)])
 def test_the_halves_of_a_single_recording_judge_each_other(tmp_path: Path, plan: str, excused: bool) -> None:
-    """What only one half shows is no habit to the other: the threshold rises far above what both know of it."""
+    """What only one half shows is no habit to the other, and the threshold rises far above it."""
     bundle = flying_bundle(tmp_path / "b", folder_of(tmp_path / "one", patrol_pictures(plan)), rate=60)
     with open_runtime(bundle, "fp32") as runtime:
         score = open_detector(bundle, runtime).inspect(frame(scene(1, intruder=True))).score

@@ -97,3 +97,35 @@ def test_bench_needs_more_footage_than_the_warm_up(tmp_path: Path, normal: Path)
     done = skerry("bench", tmp_path / "b", "--footage", short)
     assert done.returncode == 2
     assert "fewer than 11 frames" in done.stderr
+
+
+def test_drift_says_its_verdict_and_a_script_reads_it_from_json(tmp_path: Path, normal: Path) -> None:
+    flying_bundle(tmp_path / "b", normal)
+    file = tmp_path / "drift.json"
+    flights = {
+        "same": patrol_pictures("." * 130, seed=7000),
+        "higher": patrol_pictures("XX." * 43, seed=7000),
+    }
+    for state, pictures in flights.items():
+        flight = folder_of(tmp_path / state, pictures)
+        done = skerry("drift", tmp_path / "b", "--flight", flight, "--folder-fps", 2, "--json", file)
+        assert done.returncode == 0, done.stderr
+        found = json.loads(file.read_text())
+        assert found["state"] == state
+        assert found["recalibrate"] == (state != "same")
+        assert done.stdout.strip() == found["verdict"]
+
+
+def test_drift_of_a_bundle_without_threshold_is_a_bundle_error(tmp_path: Path, normal: Path) -> None:
+    bundle_at(tmp_path / "b")
+    done = skerry("drift", tmp_path / "b", "--flight", normal)
+    assert done.returncode == 3
+    assert "skerry calibrate" in done.stderr
+
+
+def test_drift_of_a_short_flight_says_how_much_it_needs(tmp_path: Path, normal: Path) -> None:
+    flying_bundle(tmp_path / "b", normal)
+    short = folder_of(tmp_path / "short", patrol_pictures("." * 30))
+    done = skerry("drift", tmp_path / "b", "--flight", short, "--folder-fps", 2)
+    assert done.returncode == 2
+    assert "give 60 s or more" in done.stderr
