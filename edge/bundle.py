@@ -73,7 +73,7 @@ class Scoring(_Part):
         """What a new bundle of this kind looks at; motion where asked for, or the model sees pairs anyway."""
         branches: tuple[Branch, ...] = cls().branches
         if kind == "evidence":
-            branches = (Branch(source="head", window=3), Branch(source="latent", window=9))
+            branches = (Branch(source="head", window=3),)
         if not (kind == "evidence" if motion is None else motion):
             return cls(branches=branches)
         return cls(branches=(*branches, Branch(source="motion", window=31)), memory_s=0.3)

@@ -24,7 +24,7 @@ SMALLEST, LARGEST = 6.0, 64.0  # pixels of a foreign thing
 _COUNTS = (0, 1, 1, 2, 3)  # things in a crop
 _ALONE = 0.15  # of the crops have no earlier picture
 _VISIBLE = 0.03  # mean change of the colours below which nothing is there to see
-_ASIDE, _TURN = 2.0, 0.3  # pixels, degrees: how far the earlier picture may lie off
+_ASIDE, _TURN = 0.7, 0.1  # pixels, degrees: how far the earlier picture may lie off
 
 
 class Example(NamedTuple):
