@@ -1,6 +1,6 @@
 """What moves otherwise than the scene: dense optical flow against the camera's own motion.
 
-DIS flow (Kroeger et al. 2016) between the picture now and one about a fifth of a second ago, less an affine
+DIS flow (Kroeger et al. 2016) from the picture now to one about a fifth of a second ago, less an affine
 motion of the whole picture found by RANSAC over that flow. A still camera is the case in which nothing is
 subtracted. Where too few places follow any one motion the camera's own cannot be told, and the map is None.
 """
@@ -37,7 +37,7 @@ STILL: Affine = np.eye(2, 3, dtype=np.float32)
 @dataclass(frozen=True, slots=True, eq=False)
 class Movement:
     """Between an earlier picture and the one now; `affine` in pixels of the pictures given, `speed` on the
-    flow's own grid, in widths of the picture per second."""
+    flow's own grid over the picture now, in widths of the picture per second."""
 
     affine: Affine
     speed: Map
@@ -46,13 +46,15 @@ class Movement:
 def movement(earlier: Gray, now: Gray, seconds: float) -> Movement | None:
     """Two small grey pictures of one size -> the camera's motion and what moves otherwise.
 
-    None where the camera's motion cannot be told.
+    None where the camera's motion cannot be told. Flow is sought from now back to earlier: what moves has to
+    be marked where it is and not where it was.
     """
-    flow = np.asarray(_dis().calc(earlier, now, None), np.float32)
-    affine = STILL if _unchanged(earlier, now) else camera_motion(flow, earlier)
-    if affine is None:
+    flow = np.asarray(_dis().calc(now, earlier, None), np.float32)
+    back = STILL if _unchanged(earlier, now) else camera_motion(flow, now)
+    if back is None:
         return None
-    rest = flow - _field(affine, flow.shape[:2])
+    affine = np.asarray(cv2.invertAffineTransform(back), np.float32)
+    rest = flow - _field(back, flow.shape[:2])
     speed = np.hypot(rest[..., 0], rest[..., 1]) / np.float32(seconds * now.shape[1])
     return Movement(affine, np.asarray(speed * confidence(earlier, now, affine), np.float32))
 
@@ -90,14 +92,15 @@ def _dis() -> Any:  # made once: it holds buffers
     return cv2.DISOpticalFlow.create(cv2.DISOPTICAL_FLOW_PRESET_MEDIUM)
 
 
-def camera_motion(flow: Flow, before: Gray) -> Affine | None:
-    """The 2 x 3 affine motion of the whole picture, or None where no motion has enough support.
+def camera_motion(flow: Flow, origin: Gray) -> Affine | None:
+    """The 2 x 3 affine motion of the whole picture from where the flow starts, or None where no motion has
+    enough support.
 
     Only places with some structure count: flow on bare tarmac is a guess. A still camera is preferred
     whenever half of them stand still: a large mover must not become the frame of reference.
     """
     grid = (slice(_STEP // 2, None, _STEP),) * 2
-    textured = _texture(before)[grid] >= _TEXTURE
+    textured = _texture(origin)[grid] >= _TEXTURE
     vectors = flow[grid][textured]
     if len(vectors) < _LEAST or np.mean(np.hypot(vectors[:, 0], vectors[:, 1]) <= _STILL) >= _SUPPORT:
         return STILL

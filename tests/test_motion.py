@@ -1,0 +1,150 @@
+from __future__ import annotations
+
+import cv2
+import numpy as np
+import pytest
+
+from edge.frames import Picture
+from edge.motion import LONG_SIDE, STILL, Affine, Gray, movement, registered, scaled, shrunk
+
+HEIGHT, WIDTH = 216, 384
+
+
+def ground(seed: int = 0, margin: int = 60) -> Gray:
+    """Ground with structure at every scale, larger than a picture by the margin on each side."""
+    random = np.random.default_rng(seed)
+    whole = np.zeros((HEIGHT + 2 * margin, WIDTH + 2 * margin), np.float32)
+    for size in (2, 4, 8, 16, 32):
+        coarse = random.normal(size=(whole.shape[0] // size + 2, whole.shape[1] // size + 2))
+        whole += cv2.resize(coarse.astype(np.float32), whole.shape[::-1], interpolation=cv2.INTER_CUBIC)
+    return np.asarray(np.clip(120 + 22 * whole, 0, 255), np.uint8)
+
+
+def filmed(scene: Gray, motion: Affine, margin: int = 60) -> Gray:
+    """What a camera sees after the picture's content moved by `motion` (pixels of the picture)."""
+    inside = np.array([[1, 0, -margin], [0, 1, -margin]], np.float32)
+    whole = np.vstack([motion, [0, 0, 1]]) @ np.vstack([inside, [0, 0, 1]])
+    return np.asarray(cv2.warpAffine(scene, whole[:2], (WIDTH, HEIGHT)), np.uint8)
+
+
+def turned(degrees: float, right: float, down: float) -> Affine:
+    affine = np.asarray(cv2.getRotationMatrix2D((WIDTH / 2, HEIGHT / 2), degrees, 1.0), np.float32)
+    affine[:, 2] += right, down
+    return affine
+
+
+def noisy(picture: Gray, seed: int, level: float = 2.0) -> Gray:
+    noise = np.random.default_rng(seed).normal(0, level, picture.shape)
+    return np.asarray(np.clip(picture + noise, 0, 255), np.uint8)
+
+
+def off_by(found: Affine, true: Affine) -> float:
+    """Largest distance, over the picture's corners, between where two motions take a pixel."""
+    corners = np.array([[0, 0, 1], [WIDTH, 0, 1], [0, HEIGHT, 1], [WIDTH, HEIGHT, 1]], np.float64)
+    return float(np.linalg.norm(corners @ (found - true).T, axis=1).max())
+
+
+@pytest.mark.parametrize(
+    "motion", [turned(0, 7.3, -4.6), turned(1.5, 0, 0), turned(-1, -11, 6), turned(0.3, 1.2, 0.7)]
+)
+def test_the_camera_s_motion_is_found_to_a_third_of_a_pixel(motion: Affine) -> None:
+    scene = ground()
+    found = movement(noisy(filmed(scene, STILL), 1), noisy(filmed(scene, motion), 2), 0.2)
+    assert found is not None
+    assert off_by(found.affine, motion) < 0.3
+
+
+def test_a_square_that_moves_otherwise_than_the_camera_stands_out_where_it_is_now() -> None:
+    scene, mover = ground(), ground(5)[:50, :50]
+    earlier, now = filmed(scene, STILL), filmed(scene, turned(0, 6, 2))
+    earlier[80:130, 150:200] = mover
+    now[82:132, 166:216] = mover  # ten pixels to the right of where the ground went
+    found = movement(noisy(earlier, 1), noisy(now, 2), 0.2)
+    assert found is not None
+    inside = found.speed[87:127, 171:211]
+    assert np.median(inside) == pytest.approx(10 / WIDTH / 0.2, rel=0.2)
+    near = np.zeros(found.speed.shape, bool)
+    near[72:142, 144:226] = True  # and the ground that it left or covers
+    assert np.quantile(found.speed[~near], 0.99) < 0.1 * np.median(inside)
+    leading = found.speed[87:127, 207:213]  # where it has only just arrived
+    assert np.median(leading) > 0.8 * np.median(inside)
+
+
+def test_a_large_mover_before_a_still_camera_is_no_motion_of_the_camera() -> None:
+    scene, mover = ground(), ground(5)
+    earlier, now = filmed(scene, STILL), filmed(scene, STILL)
+    earlier[20:200, 20:180] = mover[20:200, 20:180]  # over a third of the picture
+    now[20:200, 28:188] = mover[20:200, 20:180]
+    found = movement(noisy(earlier, 1), noisy(now, 2), 0.2)
+    assert found is not None
+    np.testing.assert_array_equal(found.affine, STILL)
+    assert np.median(found.speed[60:160, 60:140]) > 10 * np.median(found.speed[:, 250:])
+
+
+def test_two_different_scenes_have_no_motion() -> None:
+    assert movement(filmed(ground(1), STILL), filmed(ground(2), STILL), 0.2) is None
+
+
+def test_pure_noise_gives_no_evidence() -> None:
+    random = np.random.default_rng(0)
+    pictures = [random.integers(0, 256, (HEIGHT, WIDTH), np.uint8) for _ in range(2)]
+    assert movement(pictures[0], pictures[1], 0.2) is None
+
+
+def test_sensor_noise_on_a_still_picture_is_hardly_any_motion() -> None:
+    scene = filmed(ground(), STILL)
+    found = movement(noisy(scene, 1), noisy(scene, 2), 0.2)
+    assert found is not None
+    np.testing.assert_array_equal(found.affine, STILL)
+    assert found.speed.max() < 0.1 * 10 / WIDTH / 0.2
+
+
+def test_bare_ground_counts_as_a_camera_that_stands_still() -> None:
+    bare = np.full((HEIGHT, WIDTH), 120, np.uint8)
+    found = movement(noisy(bare, 1, 1.0), noisy(bare + 20, 2, 1.0), 0.2)  # and a cloud went away
+    assert found is not None
+    np.testing.assert_array_equal(found.affine, STILL)
+
+
+@pytest.mark.parametrize("seconds", [0.1, 0.2, 0.5])
+def test_speed_does_not_depend_on_how_far_apart_the_pictures_are(seconds: float) -> None:
+    """30 pixels a second: the same square at each rate of frames; doubts cost up to a quarter."""
+    scene, mover, far = ground(), ground(5)[:60, :60], round(30 * seconds)
+    earlier, now = filmed(scene, STILL), filmed(scene, STILL)
+    earlier[80:140, 100:160] = mover
+    now[80:140, 100 + far : 160 + far] = mover
+    found = movement(noisy(earlier, 1), noisy(now, 2), seconds)
+    assert found is not None
+    inside = found.speed[90:130, 110 + far : 150 + far]
+    assert 0.75 < np.median(inside) * WIDTH / 30 <= 1.02
+
+
+def test_a_motion_of_the_small_picture_is_that_of_the_large_one() -> None:
+    small = np.array([[0.99, 0.02, 3], [-0.01, 1.02, -2]], np.float32)
+    large = scaled(small, (100, 200), (300, 800))
+    point = np.array([40.0, 30.0, 1])
+    there = small @ point
+    np.testing.assert_allclose(large @ (160.0, 90.0, 1), there * (4, 3), rtol=1e-5)
+
+
+def test_the_earlier_picture_lies_on_the_one_now_and_what_was_not_in_view_is_taken_from_now() -> None:
+    scene, motion = ground(), turned(0, 20, 10)
+    earlier, now = (cv2.merge([filmed(scene, one)] * 3) for one in (STILL, motion))
+    laid = registered(earlier, motion, now)
+    assert cv2.absdiff(laid, now).mean() < 0.5
+    np.testing.assert_array_equal(laid[:9], now[:9])
+    assert registered(earlier, STILL, now) is earlier
+
+
+@pytest.mark.parametrize(
+    ("size", "small"),
+    [
+        ((1080, 1920), (216, LONG_SIDE)),
+        ((1920, 1080), (LONG_SIDE, 216)),
+        ((200, 300), (200, 300)),
+        ((4, 4000), (16, LONG_SIDE)),
+    ],
+)
+def test_flow_is_sought_in_a_small_grey_picture(size: tuple[int, int], small: tuple[int, int]) -> None:
+    picture: Picture = np.zeros((*size, 3), np.uint8)
+    assert shrunk(picture).shape == small
