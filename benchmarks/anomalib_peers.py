@@ -1,7 +1,7 @@
 """Models of anomalib, where it is installed, through the same harness: trained here, nothing downloaded.
 
 PaDiM sits on the features of a given ONNX network (one input `frames`, outputs `stride4`, `stride8` and
-`stride16`); GANomaly trains from scratch. Their own defaults, at 224 and 128 pixels.
+`stride16`); GANomaly trains from scratch. Their own defaults, at 224 and, as in its paper, 64 pixels.
 """
 
 from __future__ import annotations
@@ -96,7 +96,7 @@ class AnomalibPadim(Peer):
 class AnomalibGanomaly(Peer):
     """Encoder, decoder, encoder: how far the two codes of a picture lie apart. It says nothing of places."""
 
-    SIDE, BATCH, STEPS, MOST = 128, 16, 600, 1600
+    SIDE, BATCH, STEPS, MOST = 64, 16, 400, 1600
 
     def __init__(self, _backbone: Path | None) -> None:
         import torch
