@@ -47,6 +47,7 @@ class AnomalibPadim(Peer):
         from anomalib.models.components import MultiVariateGaussian  # type: ignore[import-not-found]
         from anomalib.models.image.padim.anomaly_map import AnomalyMapGenerator  # type: ignore[import-not-found]
 
+        torch.set_num_threads(1)  # as for every other method
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = 1
         self._session: Any = onnxruntime.InferenceSession(
@@ -102,6 +103,7 @@ class AnomalibGanomaly(Peer):
         import torch
         from anomalib.models.image.ganomaly.torch_model import GanomalyModel  # type: ignore[import-not-found]
 
+        torch.set_num_threads(1)
         torch.manual_seed(0)
         self._model: Any = GanomalyModel((self.SIDE, self.SIDE), 3, n_features=64, latent_vec_size=100)
         self.parameters = sum(weights.numel() for weights in self._model.parameters())
