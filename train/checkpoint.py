@@ -25,7 +25,8 @@ from edge.errors import UsageError
 from edge.preprocess import InputSpec
 from train.cae import CAE, CaeConfig
 from train.footage import Splits
-from train.recipes import Recipe
+from train.recipes import Recipe, ScoutRecipe
+from train.scout import Scout, ScoutConfig
 
 FORMAT: Literal[1] = 1
 
@@ -37,7 +38,7 @@ class CheckpointError(UsageError):
 
 
 class Epoch(BaseModel):
-    """Mean squared errors of one pass over the training frames."""
+    """Losses of one pass over the training frames; of a scout, of so many steps."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -53,8 +54,8 @@ class Record(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     format: Literal[1] = FORMAT
-    kind: Literal["cae"] = "cae"
-    recipe: Recipe
+    kind: Literal["cae", "scout"] = "cae"
+    recipe: Recipe | ScoutRecipe
     input: InputSpec
     splits: Splits
     history: tuple[Epoch, ...]
@@ -79,11 +80,11 @@ class Checkpoint:
         return self.record.kind
 
     @property
-    def recipe(self) -> Recipe:
+    def recipe(self) -> Recipe | ScoutRecipe:
         return self.record.recipe
 
     @property
-    def model(self) -> CaeConfig:
+    def model(self) -> CaeConfig | ScoutConfig:
         return self.record.recipe.model
 
     @property
@@ -103,9 +104,10 @@ class Checkpoint:
         """The weights to use."""
         return self.weights if self.best is None else self.best
 
-    def build(self) -> CAE:
+    def build(self) -> CAE | Scout:
         """The trained network on the CPU, in evaluation mode."""
-        network = CAE(self.model)
+        model = self.model
+        network: CAE | Scout = CAE(model) if isinstance(model, CaeConfig) else Scout(model)
         network.load_state_dict(self.state_dict)
         return network.eval()
 

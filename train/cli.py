@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import os
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated
@@ -25,8 +25,10 @@ from edge.errors import UsageError
 from edge.preprocess import InputSpec
 from train.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
 from train.fit import finished, fit, pick_device
-from train.footage import GAP_S, Footage, Sampling, Splits, read_footage
-from train.recipes import RECIPES, Recipe, recipe
+from train.footage import GAP_S, Sampling, Splits, read_footage
+from train.recipes import RECIPES, SCOUT_RECIPES, Recipe, ScoutRecipe, recipe, scout_recipe
+from train.scout_fit import fit_scout
+from train.windows import read_windows
 
 SAVE_EVERY_S = 30.0  # what a crash may cost
 INTERRUPTED = 130  # the shell's code for Ctrl-C, so that `train && export` does not go on
@@ -39,26 +41,36 @@ def _train() -> None:
     """Learn from normal flights what belongs there."""
 
 
+Normal = Annotated[
+    list[Path],
+    typer.Option(
+        help="Normal footage: video files, folders of frames, folders of either.", metavar="PATH..."
+    ),
+]
+Out = Annotated[Path, typer.Option(help="The checkpoint to write.", metavar="CKPT")]
+More = Annotated[
+    list[Path] | None,
+    typer.Argument(help="More normal footage, as a shell's * gives it.", metavar="PATH"),
+]
+Fps = Annotated[float | None, typer.Option(help="Frames taken per second of footage (default 2).")]
+FolderFps = Annotated[
+    float | None, typer.Option(help="Frames per second at which a folder was taken (default 10).")
+]
+Minutes = Annotated[float | None, typer.Option(min=0, help="Stop after the epoch in which this time is up.")]
+Resume = Annotated[bool, typer.Option("--resume", help="Go on with the checkpoint at --out.")]
+Force = Annotated[bool, typer.Option("--force", help="Replace the checkpoint at --out.")]
+
+
 @app.command()
 def cae(
-    normal: Annotated[
-        list[Path],
-        typer.Option(
-            help="Normal footage: video files, folders of frames, folders of either.", metavar="PATH..."
-        ),
-    ],
-    out: Annotated[Path, typer.Option(help="The checkpoint to write.", metavar="CKPT")],
-    more: Annotated[
-        list[Path] | None,
-        typer.Argument(help="More normal footage, as a shell's * gives it.", metavar="PATH"),
-    ] = None,
+    normal: Normal,
+    out: Out,
+    more: More = None,
     recipe_name: Annotated[
         str | None, typer.Option("--recipe", help=f"One of {', '.join(RECIPES)} (default report).")
     ] = None,
-    fps: Annotated[float | None, typer.Option(help="Frames taken per second of footage (default 2).")] = None,
-    folder_fps: Annotated[
-        float | None, typer.Option(help="Frames per second at which a folder was taken (default 10).")
-    ] = None,
+    fps: Fps = None,
+    folder_fps: FolderFps = None,
     epochs: Annotated[int | None, typer.Option(help="Passes over the training frames.")] = None,
     batch: Annotated[int | None, typer.Option(help="Frames per step.")] = None,
     lr: Annotated[float | None, typer.Option(help="Adam's learning rate.")] = None,
@@ -70,12 +82,10 @@ def cae(
             metavar="PATIENCE",
         ),
     ] = None,
-    minutes: Annotated[
-        float | None, typer.Option(min=0, help="Stop after the epoch in which this time is up.")
-    ] = None,
+    minutes: Minutes = None,
     device: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = "auto",
-    resume: Annotated[bool, typer.Option("--resume", help="Go on with the checkpoint at --out.")] = False,
-    force: Annotated[bool, typer.Option("--force", help="Replace the checkpoint at --out.")] = False,
+    resume: Resume = False,
+    force: Force = False,
 ) -> None:
     """Train the convolutional autoencoder.
 
@@ -90,13 +100,67 @@ def cae(
         if start
         else recipe(recipe_name or "report", **given)
     )
-    footage = _read([*normal, *(more or [])], _sampling(start, fps, folder_fps), plan.seed)
-    if start and start.splits.data_sha256 != footage.splits.data_sha256:
-        raise UsageError(f"{out} was trained on other footage or at another rate; resume it with the same")
+    if not isinstance(plan, Recipe):
+        raise UsageError(f"{out} holds a scout; go on with it by `skerry train scout`")
+    with _reading() as tell:
+        footage = read_footage(
+            [*normal, *(more or [])], _sampling(start, fps, folder_fps), plan.seed, InputSpec(), tell
+        )
+    _must_be_the_same(start, footage.splits, out)
     typer.echo(describe(plan, footage.splits, str(place)))
-    with _progress(plan, len(footage.train), start) as bar:
-        last = _train_until(plan, footage, start, out, place.type, minutes, bar)
+    with _progress(plan, math.ceil(len(footage.train) / plan.batch), start) as bar:
+        last = _train_until(fit(plan, footage, InputSpec(), place, start, bar.batch), out, minutes, bar)
     typer.echo(_summary(last, out))
+
+
+@app.command()
+def scout(
+    normal: Normal,
+    out: Out,
+    more: More = None,
+    recipe_name: Annotated[
+        str | None, typer.Option("--recipe", help=f"One of {', '.join(SCOUT_RECIPES)} (default standard).")
+    ] = None,
+    fps: Fps = None,
+    folder_fps: FolderFps = None,
+    epochs: Annotated[int | None, typer.Option(help=f"Of {ScoutRecipe.STEPS} steps each.")] = None,
+    batch: Annotated[int | None, typer.Option(help="Crops per step.")] = None,
+    lr: Annotated[float | None, typer.Option(help="AdamW's largest learning rate.")] = None,
+    seed: Annotated[int | None, typer.Option(help="Of the weights, the split and the crops.")] = None,
+    minutes: Minutes = None,
+    device: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = "auto",
+    resume: Resume = False,
+    force: Force = False,
+) -> None:
+    """Train the scout: a small network that sees small things at the picture's own size.
+
+    It learns from normal footage alone, by marking and painting over foreign patches pasted into it, on a
+    picture and an earlier one laid onto it. Give --fps as you will fly. Splits 80/10/10 by clip; the last
+    tenth is never looked at.
+    """
+    given = {"epochs": epochs, "batch": batch, "lr": lr, "seed": seed}
+    place = pick_device(device)
+    _check_out(out, resume, force)
+    start = load_checkpoint(out) if resume else None
+    plan = (
+        resumed(start, {"recipe": recipe_name, **given})
+        if start
+        else scout_recipe(recipe_name or "standard", **given)
+    )
+    if not isinstance(plan, ScoutRecipe):
+        raise UsageError(f"{out} holds an autoencoder; go on with it by `skerry train cae`")
+    with _reading() as tell:
+        footage = read_windows([*normal, *(more or [])], _sampling(start, fps, folder_fps), plan.seed, tell)
+    _must_be_the_same(start, footage.splits, out)
+    typer.echo(describe(plan, footage.splits, str(place)))
+    with _progress(plan, ScoutRecipe.STEPS, start) as bar:
+        last = _train_until(fit_scout(plan, footage, place, start, bar.batch), out, minutes, bar)
+    typer.echo(_summary(last, out))
+
+
+def _must_be_the_same(start: Checkpoint | None, splits: Splits, out: Path) -> None:
+    if start and start.splits.data_sha256 != splits.data_sha256:
+        raise UsageError(f"{out} was trained on other footage or at another rate; resume it with the same")
 
 
 def _check_out(out: Path, resume: bool, force: bool) -> None:
@@ -110,10 +174,10 @@ def _check_out(out: Path, resume: bool, force: bool) -> None:
         raise UsageError(f"{out} exists already; go on with it by --resume or replace it by --force")
 
 
-def resumed(start: Checkpoint, given: Mapping[str, object]) -> Recipe:
+def resumed(start: Checkpoint, given: Mapping[str, object]) -> Recipe | ScoutRecipe:
     """The recipe of a checkpoint, which only the number of epochs may change. Raises UsageError."""
     for name, value in given.items():
-        known = getattr(start.recipe, "name" if name == "recipe" else name)
+        known = getattr(start.recipe, "name" if name == "recipe" else name, None)
         if name != "epochs" and value is not None and value != known:
             option = "--" + name.replace("_", "-")
             raise UsageError(
@@ -140,7 +204,9 @@ def _sampling(start: Checkpoint | None, fps: float | None, folder_fps: float | N
     return Sampling(usual.fps if fps is None else fps, usual.folder_fps if folder_fps is None else folder_fps)
 
 
-def _read(paths: list[Path], sampling: Sampling, seed: int) -> Footage:
+@contextmanager
+def _reading() -> Iterator[Callable[[str], None]]:
+    """What to call with the clip's name for every frame read."""
     columns = (
         SpinnerColumn(),
         TextColumn("reading {task.description}"),
@@ -148,23 +214,17 @@ def _read(paths: list[Path], sampling: Sampling, seed: int) -> Footage:
     )
     with Progress(*columns, console=Console(stderr=True), transient=True) as progress:
         task = progress.add_task("", total=None)
-        return read_footage(
-            paths,
-            sampling,
-            seed,
-            InputSpec(),
-            lambda clip: progress.update(task, advance=1, description=clip),
-        )
+        yield lambda clip: progress.update(task, advance=1, description=clip)
 
 
-def describe(plan: Recipe, splits: Splits, device: str) -> str:
+def describe(plan: Recipe | ScoutRecipe, splits: Splits, device: str) -> str:
     """What will be trained on what, in a few lines; says so when the split is a weak one."""
     counts = ", ".join(
         f"{splits.frames(name)} {name} ({len(getattr(splits, name))} clips)"
         for name in ("train", "validation", "test")
     )
     lines = [
-        f"recipe {plan.name}: tail {plan.model.tail}, {plan.epochs} epochs, batch {plan.batch}, "
+        f"recipe {plan.name}: {_model(plan)}, {plan.epochs} epochs, batch {plan.batch}, "
         f"lr {plan.lr:g}, seed {plan.seed}, on {device}",
         f"frames at {splits.fps:g} fps: {counts}",
     ]
@@ -176,10 +236,14 @@ def describe(plan: Recipe, splits: Splits, device: str) -> str:
     return "\n".join(lines)
 
 
+def _model(plan: Recipe | ScoutRecipe) -> str:
+    return f"tail {plan.model.tail}" if isinstance(plan, Recipe) else f"crops of {plan.crop} px"
+
+
 class Bar:
     """Epochs and losses: a live bar on a terminal, a line now and then elsewhere."""
 
-    def __init__(self, progress: Progress, plan: Recipe, batches: int, done: int) -> None:
+    def __init__(self, progress: Progress, plan: Recipe | ScoutRecipe, batches: int, done: int) -> None:
         self._progress, self._epochs = progress, plan.epochs
         self._task = progress.add_task("", total=plan.epochs * batches, completed=done * batches, losses="")
 
@@ -195,7 +259,8 @@ class Bar:
 
 
 @contextmanager
-def _progress(plan: Recipe, frames: int, start: Checkpoint | None) -> Iterator[Bar]:
+def _progress(plan: Recipe | ScoutRecipe, batches: int, start: Checkpoint | None) -> Iterator[Bar]:
+    """`batches` in an epoch."""
     columns = (
         TextColumn("{task.description}"),
         BarColumn(),
@@ -205,23 +270,16 @@ def _progress(plan: Recipe, frames: int, start: Checkpoint | None) -> Iterator[B
     )
     console = Console(stderr=True)
     with Progress(*columns, console=console, disable=not console.is_terminal) as progress:
-        yield Bar(progress, plan, math.ceil(frames / plan.batch), len(start.history) if start else 0)
+        yield Bar(progress, plan, batches, len(start.history) if start else 0)
 
 
-def _train_until(
-    plan: Recipe,
-    footage: Footage,
-    start: Checkpoint | None,
-    out: Path,
-    device: str,
-    minutes: float | None,
-    bar: Bar,
-) -> Checkpoint:
+def _train_until(epochs: Iterator[Checkpoint], out: Path, minutes: float | None, bar: Bar) -> Checkpoint:
     """Train to the end, to the time limit or to Ctrl-C, saving on the way. Exits on Ctrl-C."""
-    latest, began = start, time.monotonic()
+    latest: Checkpoint | None = None
+    began = time.monotonic()
     saved_at = began
     try:
-        for latest in fit(plan, footage, InputSpec(), pick_device(device), start, bar.batch):
+        for latest in epochs:
             bar.epoch(latest)
             now = time.monotonic()
             if now - saved_at > SAVE_EVERY_S:

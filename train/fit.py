@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn.functional import mse_loss
 
 from edge.errors import UsageError
@@ -17,7 +17,7 @@ from edge.preprocess import InputSpec
 from train.cae import CAE
 from train.checkpoint import Checkpoint, Epoch, Record, Weights, versions
 from train.footage import Footage, Pixels
-from train.recipes import Recipe
+from train.recipes import Recipe, ScoutRecipe
 
 
 def fit(
@@ -82,7 +82,7 @@ def fit(
         )
 
 
-def finished(recipe: Recipe, history: tuple[Epoch, ...]) -> bool:
+def finished(recipe: Recipe | ScoutRecipe, history: tuple[Epoch, ...]) -> bool:
     """All epochs done, or none of the last `early_stop` was better on validation than one before them."""
     if len(history) >= recipe.epochs:
         return True
@@ -114,7 +114,7 @@ def mean_error(network: CAE, pixels: Pixels, size: int, spec: InputSpec, device:
     return float(total) / len(pixels)
 
 
-def copied(network: CAE) -> Weights:
+def copied(network: nn.Module) -> Weights:
     """The weights as they are now, on the CPU."""
     return {
         name: tensor.detach().cpu().clone(memory_format=torch.contiguous_format)

@@ -1,0 +1,137 @@
+"""The scout's training loop: windows of normal footage, corrupted on the way."""
+
+from __future__ import annotations
+
+import copy
+import time
+from collections.abc import Callable, Iterator
+
+import cv2
+import torch
+from torch import Tensor
+from torch.nn.functional import avg_pool2d, binary_cross_entropy_with_logits
+from torch.utils.data import DataLoader, IterableDataset
+
+from edge.preprocess import InputSpec
+from train.checkpoint import Checkpoint, Epoch, Record, versions
+from train.corrupt import Batch, batch
+from train.fit import copied, finished, finite, memory_error_names_batch
+from train.recipes import ScoutRecipe
+from train.scout import Scout
+from train.windows import WindowFootage, Windows
+
+SPEC = InputSpec(frames=2, height=384, width=512, tiling="auto")
+_VALIDATION = 8  # batches, the same in every epoch
+_HELD_OUT = 1  # marks their keys, which no training batch has
+_FOREIGN = 4.0  # weight of the head's loss: few pixels are foreign
+_AHEAD = 8  # batches made in advance
+
+
+def fit_scout(
+    recipe: ScoutRecipe,
+    footage: WindowFootage,
+    device: torch.device,
+    start: Checkpoint | None = None,
+    on_batch: Callable[[], None] = lambda: None,
+) -> Iterator[Checkpoint]:
+    """A checkpoint after each epoch; every batch follows from the seed and its number, so that going on from
+    any of them gives the weights of a training that was never interrupted. Raises UsageError."""
+    torch.manual_seed(recipe.seed)
+    network = Scout(recipe.model).to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+    optimiser = torch.optim.AdamW(network.parameters(), lr=recipe.lr, weight_decay=recipe.decay, fused=True)
+    history: tuple[Epoch, ...] = ()
+    if start is not None:
+        network.load_state_dict(start.weights)
+        optimiser.load_state_dict(copy.deepcopy(dict(start.optimiser)))
+        history = start.history
+    stream = iter(batches(footage.train, recipe, len(history) * recipe.STEPS))
+    held_out = [
+        batch(footage.validation, recipe.crop, recipe.batch, (recipe.seed, number, _HELD_OUT))
+        for number in range(_VALIDATION)
+    ]
+    while not finished(recipe, history):
+        began = time.monotonic()
+        network.train()
+        total = torch.zeros((), device=device)
+        with memory_error_names_batch(recipe.batch):
+            for step in range(len(history) * recipe.STEPS, (len(history) + 1) * recipe.STEPS):
+                for group in optimiser.param_groups:
+                    group["lr"] = recipe.rate(step)
+                loss = loss_of(network, next(stream), device)
+                optimiser.zero_grad()
+                loss.backward()  # type: ignore[no-untyped-call]
+                optimiser.step()
+                total += loss.detach()
+                on_batch()
+        number = len(history) + 1
+        epoch = Epoch(
+            epoch=number,
+            train=finite(float(total) / recipe.STEPS, number, recipe.lr),
+            validation=finite(mean_loss(network, held_out, device), number, recipe.lr),
+            seconds=time.monotonic() - began,
+        )
+        history = (*history, epoch)
+        record = Record(
+            kind="scout",
+            recipe=recipe,
+            input=SPEC,
+            splits=footage.splits,
+            history=history,
+            versions=versions(),
+        )
+        yield Checkpoint(
+            record=record,
+            weights=copied(network),
+            best=None,
+            optimiser=copy.deepcopy(optimiser.state_dict()),
+            generator=torch.Generator().get_state(),
+        )
+
+
+class _Batches(IterableDataset[Batch]):
+    """Without end. OpenCV keeps to one thread: the other processor computes."""
+
+    def __init__(self, windows: Windows, recipe: ScoutRecipe, first: int) -> None:
+        self._windows, self._recipe, self._first = windows, recipe, first
+
+    def __iter__(self) -> Iterator[Batch]:
+        cv2.setNumThreads(1)
+        number = self._first
+        while True:
+            yield batch(self._windows, self._recipe.crop, self._recipe.batch, (self._recipe.seed, number))
+            number += 1
+
+
+def batches(windows: Windows, recipe: ScoutRecipe, first: int) -> DataLoader[Batch]:
+    """Batches number `first` and on, made ahead by a process of their own."""
+    examples = _Batches(windows, recipe, first)
+    return DataLoader(examples, batch_size=None, num_workers=1, prefetch_factor=_AHEAD)
+
+
+def loss_of(network: Scout, examples: Batch, device: torch.device) -> Tensor:
+    """How badly the foreign was marked, and how badly what was there before was painted."""
+    seen, clean = (torch.as_tensor(part).to(device).float() / 255 for part in (examples.seen, examples.clean))
+    foreign = torch.as_tensor(examples.foreign).to(device).float()
+    with torch.autocast(device.type, torch.bfloat16):
+        logits, repaired = network(seen.contiguous(memory_format=torch.channels_last))
+    return _FOREIGN * focal(logits.float(), avg_pool2d(foreign, 4)) + painting(repaired.float(), clean)
+
+
+def focal(logits: Tensor, wanted: Tensor) -> Tensor:
+    """Cross entropy weighted by how wrong the answer is (Lin et al. 2017, with exponent 1)."""
+    wrong = (torch.sigmoid(logits) - wanted).abs()
+    return (binary_cross_entropy_with_logits(logits, wanted, reduction="none") * wrong).mean()
+
+
+def painting(repaired: Tensor, clean: Tensor) -> Tensor:
+    """Absolute error, and half of that of the gradients: edges count."""
+    down = (repaired.diff(dim=2) - clean.diff(dim=2)).abs().mean()
+    right = (repaired.diff(dim=3) - clean.diff(dim=3)).abs().mean()
+    return (repaired - clean).abs().mean() + 0.5 * (down + right)
+
+
+def mean_loss(network: Scout, held_out: list[Batch], device: torch.device) -> float:
+    """Over the held-out batches, in evaluation mode."""
+    network.eval()
+    with torch.inference_mode():
+        return sum(float(loss_of(network, examples, device)) for examples in held_out) / len(held_out)
