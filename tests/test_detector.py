@@ -10,7 +10,7 @@ from edge.errors import BundleError
 from edge.observer import Observer, Stopwatch
 from edge.preprocess import InputSpec
 from edge.runtimes import OnnxRuntime
-from tests.builders import BLUR, bundle_at, flying_bundle, folder_of, frame, patrol_pictures, scene
+from tests.builders import BLUR, bundle_at, frame, scene
 
 
 def test_the_evidence_is_where_the_model_could_not_rebuild(tmp_path: Path) -> None:
@@ -33,11 +33,6 @@ def test_a_score_is_the_hottest_place_of_any_branch_and_0_without_evidence() -> 
     one, other = np.array([[1.0, 3.0]], np.float32), np.array([[5.0, -1.0]], np.float32)
     assert peak([one, None, other]) == 5
     assert peak([None]) == 0
-
-
-def test_the_detector_looks_at_the_size_that_calibration_looked_at(tmp_path: Path) -> None:
-    normal = folder_of(tmp_path / "normal", patrol_pictures("." * 140))
-    assert flying_bundle(tmp_path / "b", normal).calibration().view == (124, 124)
 
 
 def test_auto_takes_the_fastest_model_the_bundle_has(tmp_path: Path) -> None:
