@@ -89,13 +89,12 @@ def fit_scout(
 
 
 class _Batches(IterableDataset[Batch]):
-    """Without end. OpenCV keeps to one thread: the other processor computes."""
+    """Without end."""
 
     def __init__(self, windows: Windows, recipe: ScoutRecipe, first: int) -> None:
         self._windows, self._recipe, self._first = windows, recipe, first
 
     def __iter__(self) -> Iterator[Batch]:
-        cv2.setNumThreads(1)
         number = self._first
         while True:
             yield batch(self._windows, self._recipe.crop, self._recipe.batch, (self._recipe.seed, number))
@@ -103,7 +102,12 @@ class _Batches(IterableDataset[Batch]):
 
 
 def batches(windows: Windows, recipe: ScoutRecipe, first: int) -> DataLoader[Batch]:
-    """Batches number `first` and on, made ahead by a process of their own."""
+    """Batches number `first` and on, made ahead by a process of their own.
+
+    OpenCV is put to one thread before that process is forked off: its pool does not survive a fork, and the
+    child would wait for it without end.
+    """
+    cv2.setNumThreads(1)
     examples = _Batches(windows, recipe, first)
     return DataLoader(examples, batch_size=None, num_workers=1, prefetch_factor=_AHEAD)
 
