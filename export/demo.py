@@ -8,6 +8,7 @@ account is drawn up: what was planted, what was found, and whether every message
 from __future__ import annotations
 
 import json
+import math
 import shlex
 import shutil
 import subprocess
@@ -28,6 +29,7 @@ from edge.errors import SkerryError, UsageError
 from edge.health import quantile
 from edge.outbox import Outbox
 from edge.recordings import open_recording, sampled
+from edge.thresholds import LEAST_BLOCKS, smallest_rate
 from export.account import Account, Planted, draw_up, read_arrived, read_truth
 
 _START_S = 30.0
@@ -36,14 +38,24 @@ _FLIGHT_S = 120.0
 
 @dataclass(frozen=True, slots=True)
 class Footage:
-    """`learn` and `calibrate` are normal; `planted` is empty where nobody knows the truth."""
+    """`learn` and `calibrate` are normal; `planted` is empty where nobody knows the truth.
+
+    `seconds`: how long `calibrate` is.
+    """
 
     learn: tuple[Path, ...]
     calibrate: Path
     patrol: Path
     fps: float
+    seconds: float
     planted: tuple[Planted, ...] = ()
     block_s: float = 5.0
+
+    @property
+    def alarms_per_hour(self) -> int:
+        """About as few false alarms as so short a flight supports, though its last block may be cut off."""
+        blocks = max(LEAST_BLOCKS, int(self.seconds / self.block_s) - 1)
+        return max(1, math.ceil(smallest_rate(blocks, self.block_s)))
 
 
 def demo(
@@ -103,7 +115,8 @@ def _own(videos: Sequence[Path], fps: float, out: Path) -> Footage:
         for number, frame in enumerate(sampled(recording, fps)):
             cv2.imwrite(str(parts[3 * number >= 2 * count] / f"{number:06d}.png"), frame.image)
     learn, calibrate = parts
-    return Footage((learn,), calibrate, patrol, fps, block_s=min(5.0, max(1.0, count / 3 / fps / 8)))
+    seconds = count / 3 / fps
+    return Footage((learn,), calibrate, patrol, fps, seconds, block_s=min(5.0, max(1.0, seconds / 8)))
 
 
 def _simulated(out: Path, fps: float, seed: int, console: Console) -> Footage:
@@ -128,7 +141,8 @@ def _simulated(out: Path, fps: float, seed: int, console: Console) -> Footage:
     patrol = made.patrol[0]
     assert patrol.truth is not None
     console.print(f"simulated three normal flights and a patrol: {out / 'flights'}", highlight=False)
-    return Footage((first, second), third, patrol.video, float(plan.fps), read_truth(patrol.truth))
+    truth = read_truth(patrol.truth)
+    return Footage((first, second), third, patrol.video, float(plan.fps), plan.seconds, truth)
 
 
 def _learn(out: Path, footage: Footage, console: Console) -> Path:
@@ -148,8 +162,13 @@ def _learn(out: Path, footage: Footage, console: Console) -> Path:
         *footage.learn,
     )
     _skerry(console, "export", checkpoint, "--force", "--out", bundle)
-    # A rate that 40 s of normal flight can be stretched to; an hour of footage would carry one per hour.
-    alarms = ("--false-alarms-per-hour=12", f"--block={footage.block_s:g}")
+    wanted = footage.alarms_per_hour
+    console.print(
+        f"\n{footage.seconds:.0f} s of normal flight support {wanted} false alarms an hour, 15 minutes one",
+        style="dim",
+        highlight=False,
+    )
+    alarms = (f"--false-alarms-per-hour={wanted}", f"--block={footage.block_s:g}")
     _skerry(console, "calibrate", bundle, *rate, *alarms, "--normal", footage.calibrate)
     return bundle
 

@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 
 from edge.errors import UsageError
-from export.demo import _own, _prepare
+from edge.thresholds import smallest_rate, threshold_for
+from export.demo import Footage, _own, _prepare
 from tests.filming import film
 
 pytest.importorskip("amqtt")
@@ -70,3 +71,14 @@ def test_the_last_third_of_a_persons_own_normal_video_is_kept_for_calibration(tm
     assert len(learned) == 20
     assert len(kept) == 10
     assert learned[-1] < kept[0]
+    assert footage.seconds == pytest.approx(1)
+
+
+@pytest.mark.parametrize("seconds", [8.5, 20.0, 40.0, 300.0, 3600.0])
+def test_calibration_is_asked_for_a_rate_that_so_short_a_flight_supports(seconds: float) -> None:
+    nowhere = Path("nowhere")
+    block_s = min(5.0, max(1.0, seconds / 8))
+    footage = Footage((nowhere,), nowhere, nowhere, 4.0, seconds, block_s=block_s)
+    blocks = int(seconds / block_s)
+    threshold_for([float(n % 3) for n in range(blocks - 1)], footage.alarms_per_hour, block_s)
+    assert footage.alarms_per_hour <= max(1, 2 * smallest_rate(blocks, block_s))
