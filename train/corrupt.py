@@ -65,8 +65,9 @@ def example(windows: Windows, side: int, random: Random) -> Example:
     back = [picture for picture, exists in zip(back, there[2:], strict=True) if exists]
     alone = not there[1] or random.random() < _ALONE
     now, foreign = clean.copy(), np.zeros((side, side), np.float32)
-    for _ in range(random.choice(_COUNTS)):
-        if back and not alone and random.random() < 0.4:
+    hurries = [bool(back) and not alone and random.random() < 0.4 for _ in range(random.choice(_COUNTS))]
+    for hurry in sorted(hurries, reverse=True):  # first: it would wipe away and mark what was pasted earlier
+        if hurry:
             _hurry(now, earlier, back[random.integers(len(back))], foreign, random)
         else:
             _paste(now, earlier, windows, foreign, random)
