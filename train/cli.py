@@ -94,14 +94,13 @@ def cae(
     given = {"epochs": epochs, "batch": batch, "lr": lr, "seed": seed, "early_stop": early_stop}
     place = pick_device(device)
     _check_out(out, resume, force)
-    start = load_checkpoint(out) if resume else None
+    start = _started(out, "cae") if resume else None
     plan = (
         resumed(start, {"recipe": recipe_name, **given})
         if start
         else recipe(recipe_name or "report", **given)
     )
-    if not isinstance(plan, Recipe):
-        raise UsageError(f"{out} holds a scout; go on with it by `skerry train scout`")
+    assert isinstance(plan, Recipe)
     with _reading() as tell:
         footage = read_footage(
             [*normal, *(more or [])], _sampling(start, fps, folder_fps), plan.seed, InputSpec(), tell
@@ -141,14 +140,13 @@ def scout(
     given = {"epochs": epochs, "batch": batch, "lr": lr, "seed": seed}
     place = pick_device(device)
     _check_out(out, resume, force)
-    start = load_checkpoint(out) if resume else None
+    start = _started(out, "scout") if resume else None
     plan = (
         resumed(start, {"recipe": recipe_name, **given})
         if start
         else scout_recipe(recipe_name or "standard", **given)
     )
-    if not isinstance(plan, ScoutRecipe):
-        raise UsageError(f"{out} holds an autoencoder; go on with it by `skerry train cae`")
+    assert isinstance(plan, ScoutRecipe)
     with _reading() as tell:
         footage = read_windows([*normal, *(more or [])], _sampling(start, fps, folder_fps), plan.seed, tell)
     _must_be_the_same(start, footage.splits, out)
@@ -172,6 +170,15 @@ def _check_out(out: Path, resume: bool, force: bool) -> None:
         raise UsageError(f"--out {out} must be a file in a folder that exists and can be written to")
     if out.exists() and not (resume or force):
         raise UsageError(f"{out} exists already; go on with it by --resume or replace it by --force")
+
+
+def _started(out: Path, kind: str) -> Checkpoint:
+    """The checkpoint to go on with. Of another kind of network nothing else is worth saying."""
+    start = load_checkpoint(out)
+    if start.kind != kind:
+        holds = {"cae": "an autoencoder", "scout": "a scout"}[start.kind]
+        raise UsageError(f"{out} holds {holds}; go on with it by `skerry train {start.kind}`")
+    return start
 
 
 def resumed(start: Checkpoint, given: Mapping[str, object]) -> Recipe | ScoutRecipe:
@@ -212,7 +219,8 @@ def _reading() -> Iterator[Callable[[str], None]]:
         TextColumn("reading {task.description}"),
         TextColumn("{task.completed:.0f} frames"),
     )
-    with Progress(*columns, console=Console(stderr=True), transient=True) as progress:
+    console = Console(stderr=True)
+    with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as progress:
         task = progress.add_task("", total=None)
         yield lambda clip: progress.update(task, advance=1, description=clip)
 
