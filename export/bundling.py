@@ -68,7 +68,7 @@ def write(
     name: str,
     models: Mapping[str, bytes],
     evidence: Evidence,
-    motion: bool | None = None,
+    scoring: Scoring,
 ) -> ModelBundle:
     """The bundle, not calibrated yet. What an old bundle in the same folder held goes."""
     kind = FAMILIES[checkpoint.kind].bundle
@@ -78,7 +78,7 @@ def write(
         kind=kind,
         created=datetime.now(timezone.utc),
         input=checkpoint.input,
-        scoring=Scoring.for_kind(kind, motion),
+        scoring=scoring,
         provenance=_provenance(checkpoint, evidence),
         parity=dict(evidence.parity),
         variants={variant: f"model.{variant}.onnx" for variant in models},

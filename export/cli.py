@@ -10,7 +10,7 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from edge.bundle import ModelBundle, Parity
+from edge.bundle import ModelBundle, Parity, Scoring
 from edge.errors import UsageError
 from edge.frames import Frame
 from edge.recordings import find_recordings
@@ -57,6 +57,9 @@ def export(
             show_default=False,
         ),
     ] = None,
+    latent: Annotated[
+        bool, typer.Option("--latent", help="A scout: also watch how unusual its features are at each place.")
+    ] = False,
     force: Annotated[bool, typer.Option("--force", help="Replace the bundle that is at --out.")] = False,
     name: Annotated[str | None, typer.Option(help="Name of the bundle; the folder's, if not given.")] = None,
 ) -> None:
@@ -71,6 +74,9 @@ def export(
     trained = load_checkpoint(checkpoint)
     family = FAMILIES[trained.kind]
     makers = _makers(family, variants)
+    if latent and trained.kind != "scout":
+        raise UsageError("--latent: only a scout has features to watch; leave it out")
+    scoring = Scoring.for_kind(family.bundle, motion, latent)
     tolerance = Tolerance(max_drift, min_rank_correlation)
     status = Console(stderr=True)
     with status.status("reading held-out frames"):
@@ -95,7 +101,7 @@ def export(
         tolerance=tolerance,
     )
     evidence = bundling.Evidence(bundling.file_digest(checkpoint), gate, parity)
-    _say_next(bundling.write(out, trained, title, models, evidence, motion), console)
+    _say_next(bundling.write(out, trained, title, models, evidence, scoring), console)
 
 
 def _name(given: str | None, out: Path) -> str:
