@@ -59,6 +59,7 @@ def test_what_is_saved_comes_back(tail: str, tmp_path: Path) -> None:
     assert loaded.record == checkpoint.record.model_copy(
         update={"weights_sha256": loaded.record.weights_sha256}
     )
+    assert isinstance(loaded.model, CaeConfig)
     assert (loaded.kind, loaded.model.tail, loaded.input) == ("cae", tail, InputSpec())
     picture = torch.rand(1, 3, 124, 124)
     assert torch.equal(loaded.build()(picture), checkpoint.build()(picture))
@@ -181,6 +182,22 @@ def test_a_part_of_the_wrong_kind_is_refused(part: str, junk: object, tmp_path: 
 def test_an_unknown_tail_is_refused(tmp_path: Path) -> None:
     record = trained().record.model_dump_json().replace("relu-batchnorm-sigmoid", "relu-sigmoid")
     assert "recipe.model.tail" in refused(written(tmp_path / "a.ckpt", record=record))
+
+
+@pytest.mark.parametrize(
+    ("was", "becomes", "said"),
+    [
+        ('"kind":"cae"', '"kind":"scout"', "recipe: Value error, is that of a cae, not of a scout"),
+        ('"name":"report"', '"kind":"scout","name":"report"', "recipe.model.latent: Unexpected"),
+        ('"kind":"cae"', '"kind":"gan"', "kind: Input should be 'cae' or 'scout'"),
+    ],
+)
+def test_a_recipe_of_another_kind_of_network_is_refused(
+    was: str, becomes: str, said: str, tmp_path: Path
+) -> None:
+    record = trained().record.model_dump_json()
+    assert was in record
+    assert said in refused(written(tmp_path / "a.ckpt", record=record.replace(was, becomes, 1)))
 
 
 class Hostile:

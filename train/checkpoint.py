@@ -14,11 +14,19 @@ import zipfile
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal, TypeAlias
+from typing import Annotated, Any, Literal, TypeAlias
 
 import numpy as np
 import torch
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Discriminator,
+    Tag,
+    ValidationError,
+    ValidationInfo,
+    field_validator,
+)
 from torch import Tensor
 
 from edge.errors import UsageError
@@ -48,6 +56,16 @@ class Epoch(BaseModel):
     seconds: float
 
 
+def _kind(recipe: object) -> str:
+    named = recipe.get("kind") if isinstance(recipe, dict) else getattr(recipe, "kind", None)
+    return "scout" if named == "scout" else "cae"  # those of autoencoders never named theirs
+
+
+AnyRecipe: TypeAlias = Annotated[
+    Annotated[Recipe, Tag("cae")] | Annotated[ScoutRecipe, Tag("scout")], Discriminator(_kind)
+]
+
+
 class Record(BaseModel):
     """All of a checkpoint that is not tensors."""
 
@@ -55,13 +73,20 @@ class Record(BaseModel):
 
     format: Literal[1] = FORMAT
     kind: Literal["cae", "scout"] = "cae"
-    recipe: Recipe | ScoutRecipe
+    recipe: AnyRecipe
     input: InputSpec
     splits: Splits
     history: tuple[Epoch, ...]
     best_epoch: int | None = None  # set when validation chooses the weights
     versions: dict[str, str]
     weights_sha256: str = ""  # of the chosen weights; filled in by `save_checkpoint`
+
+    @field_validator("recipe")
+    @classmethod
+    def _of_its_kind(cls, recipe: AnyRecipe, info: ValidationInfo) -> AnyRecipe:
+        if info.data.get("kind") not in (None, _kind(recipe)):
+            raise ValueError(f"is that of a {_kind(recipe)}, not of a {info.data['kind']}")
+        return recipe
 
 
 @dataclass(frozen=True, eq=False)
@@ -162,7 +187,7 @@ def load_checkpoint(path: Path) -> Checkpoint:
         raise CheckpointError(f"{path} lacks a part of a checkpoint ({error}); train it again") from None
     except ValidationError as error:
         first = error.errors(include_url=False, include_input=False)[0]
-        where = ".".join(str(part) for part in first["loc"])
+        where = ".".join(str(part) for part in first["loc"] if part not in ("cae", "scout"))  # tags of ours
         raise CheckpointError(f"{path} is not a usable checkpoint: {where}: {first['msg']}") from None
     return checkpoint
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 import copy
 import time
 from collections.abc import Callable, Iterator
+from functools import cache
+from pathlib import Path
 
 import cv2
 import torch
@@ -116,9 +118,21 @@ def loss_of(network: Scout, examples: Batch, device: torch.device) -> Tensor:
     """How badly the foreign was marked, and how badly what was there before was painted."""
     seen, clean = (torch.as_tensor(part).to(device).float() / 255 for part in (examples.seen, examples.clean))
     foreign = torch.as_tensor(examples.foreign).to(device).float()
-    with torch.autocast(device.type, torch.bfloat16):
+    with torch.autocast(device.type, torch.bfloat16, enabled=has_bfloat16(device.type)):
         logits, repaired = network(seen.contiguous(memory_format=torch.channels_last))
     return _FOREIGN * focal(logits.float(), avg_pool2d(foreign, 4)) + painting(repaired.float(), clean)
+
+
+@cache
+def has_bfloat16(place: str) -> bool:
+    """The processor computes in it; elsewhere it is imitated, which is slower than float32."""
+    if place == "cuda":
+        return bool(torch.cuda.is_bf16_supported(including_emulation=False))
+    try:
+        flags = Path("/proc/cpuinfo").read_text().split()
+    except OSError:
+        return False
+    return not {"avx512_bf16", "bf16"}.isdisjoint(flags)  # as Linux calls it on x86 and on Arm
 
 
 def focal(logits: Tensor, wanted: Tensor) -> Tensor:
