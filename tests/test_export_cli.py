@@ -1,5 +1,6 @@
 import hashlib
 import json
+import os
 import shutil
 import subprocess
 import sys
@@ -14,6 +15,7 @@ from edge.bundle import ModelBundle, Scoring, load_bundle
 from edge.detector import open_runtime
 from edge.preprocess import InputSpec, to_tensor
 from tests.builders import flying_bundle, folder_of, scene
+from tests.labelled_scenes import scenes_in
 from tests.networks import SMALL, Pointer, lively, pairs, pointing
 from train.cae import CAE
 from train.checkpoint import Checkpoint, Epoch, Record, load_checkpoint, save_checkpoint, versions
@@ -284,6 +286,43 @@ def test_what_is_no_checkpoint_is_refused(
     (tmp_path / "holiday.ckpt").write_bytes(b"sun")
     assert run(monkeypatch, tmp_path / "holiday.ckpt", "--out", tmp_path / "b") == 2
     assert "not a checkpoint" in capsys.readouterr().err
+
+
+def told(folder: Path, *words: object) -> str:
+    """What `skerry WORDS` printed, run in that folder."""
+    line = [sys.executable, "-m", "skerry", *map(str, words)]
+    around = {**os.environ, "OMP_NUM_THREADS": "1", "COLUMNS": "200"}
+    done = subprocess.run(
+        line, cwd=folder, capture_output=True, text=True, timeout=280, check=False, env=around
+    )
+    assert (done.returncode, done.stderr.strip()) == (0, ""), done.stderr
+    return done.stdout
+
+
+@pytest.mark.slow
+def test_a_scout_is_trained_exported_calibrated_inspected_and_evaluated(tmp_path: Path) -> None:
+    """By the commands alone. After one epoch it is no good yet, but better than chance."""
+    for clip in range(4):
+        folder_of(tmp_path / "normal" / f"clip{clip}", [scene(100 * clip + n) for n in range(12)])
+    folder_of(tmp_path / "calm", [scene(3000 + number) for number in range(140)])
+    scenes_in(tmp_path / "patrol", {"one": "....XXXX....", "calm": "." * 8})
+    at = ("--folder-fps", 2)
+    words = ("--normal", "normal", "--epochs", 1, "--batch", 8, "--device", "cpu", "--fps", 2, *at)
+    said = told(tmp_path, "train", "scout", "--recipe", "quick", *words, "--out", "scout.ckpt")
+    assert "scout.ckpt: epoch 1 of 1 trained" in said
+    said = told(tmp_path, "export", "scout.ckpt", "--out", "eye", "--frames", 2)
+    assert "passed" in said
+    assert load_bundle(tmp_path / "eye").manifest.kind == "evidence"
+    assert "--normal FOOTAGE" in said
+    words = ("--normal", "calm", *at, "--false-alarms-per-hour", 20, "--view", "320x240")
+    told(tmp_path, "calibrate", "eye", *words)
+    bundle = load_bundle(tmp_path / "eye")
+    assert bundle.calibration()
+    assert bundle.digest[:12] in told(tmp_path, "inspect", "eye")
+    told(tmp_path, "evaluate", "eye", "patrol", *at, "--resamples", 0, "--json", "found.json")
+    found = json.loads((tmp_path / "found.json").read_text())["judgement"]
+    assert (found["videos"], found["frames"], found["abnormal_frames"]) == (2, 20, 4)
+    assert found["strict"]["auc_micro"]["value"] > 0.6
 
 
 @pytest.mark.slow
