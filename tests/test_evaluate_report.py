@@ -34,6 +34,8 @@ from train.evaluation.scenes import Scene, heat_scale, pictures, worst_false_ala
 from train.evaluation.scored import Scored
 from train.evaluation.truth import Region, Video
 
+pytestmark = pytest.mark.slow
+
 INFINITE = float("-inf")
 
 

@@ -22,6 +22,8 @@ from edge.yardsticks import Yardsticks
 from tests.builders import TILE, bundle_at, evidence_bundle_at, flying_bundle, folder_of, frame, scene
 from tests.test_observer import TILED, Recording
 
+pytestmark = pytest.mark.slow
+
 SIZE, HALF = (480, 640), (240, 320)
 EVERY = (
     Branch(source="head", window=3),

@@ -22,6 +22,8 @@ from train.checkpoint import Checkpoint, Epoch, Record, load_checkpoint, save_ch
 from train.footage import Sampling, read_footage
 from train.recipes import recipe
 
+pytestmark = pytest.mark.slow
+
 HISTORY = (
     Epoch(epoch=1, train=0.04, validation=0.05, seconds=1),
     Epoch(epoch=2, train=0.02, validation=0.03, seconds=2),

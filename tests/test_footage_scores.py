@@ -11,6 +11,8 @@ from edge.errors import BundleError, UsageError
 from edge.footage_scores import causal_scores, flight_maxima
 from tests.builders import bundle_at, flying_bundle, folder_of, patrol_pictures
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module")
 def bundle(tmp_path_factory: pytest.TempPathFactory) -> ModelBundle:

@@ -25,6 +25,8 @@ from train.scout import Scout
 from train.scout_fit import SPEC, batches, fit_scout, focal, loss_of, mean_loss, painting
 from train.windows import WindowFootage
 
+pytestmark = pytest.mark.slow
+
 CPU = torch.device("cpu")
 STEPS = 3
 

@@ -15,6 +15,8 @@ from tests.networks import enlivened, lively, pairs, pictures, pointing
 from train.cae import CaeConfig
 from train.scout import Scout, ScoutConfig
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module")
 def model() -> bytes:
