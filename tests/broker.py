@@ -85,12 +85,15 @@ class Mosquitto:
 
 
 class Listener:
-    """An independent subscriber that records (topic, payload, retained) of everything."""
+    """An independent subscriber that records (topic, payload, retained) of everything.
 
-    def __init__(self, port: int, topic: str = "#") -> None:
+    With a `session` the broker keeps for it what comes while it is away.
+    """
+
+    def __init__(self, port: int, topic: str = "#", session: str = "") -> None:
         self.got: list[tuple[str, bytes, bool]] = []
         self._ready = False
-        self._client = Client(CallbackAPIVersion.VERSION2)
+        self._client = Client(CallbackAPIVersion.VERSION2, client_id=session, clean_session=not session)
         self._client.reconnect_delay_set(0.02, 0.05)  # type: ignore[arg-type]
         self._client.on_connect = lambda client, *_: client.subscribe(topic, 1)
         self._client.on_subscribe = self._subscribed

@@ -83,8 +83,8 @@ def drone(tmp_path: Path) -> Iterator[Drone]:
 def listen() -> Iterator[Callable[[int], Listener]]:
     with ExitStack() as stack:
 
-        def open_listener(port: int) -> Listener:
-            listener = Listener(port)
+        def open_listener(port: int, session: str = "") -> Listener:
+            listener = Listener(port, session=session)
             stack.callback(listener.close)
             return listener
 
@@ -149,8 +149,11 @@ def test_a_broker_that_comes_late_gets_everything(mosquitto, drone, listen) -> N
 def test_a_broker_that_goes_and_returns_loses_nothing_and_keeps_the_order(
     mosquitto, drone, listen, kill: bool
 ) -> None:
-    listener = listen(mosquitto.start().port).wait()
-    link = drone(mosquitto.uri, backoff=Backoff(0.5, 1))  # the listener is back before us
+    # However late the listener returns, the broker knows it and has kept what came: written at every change,
+    # so that being killed does not forget it.
+    mosquitto.start("autosave_on_changes true", "autosave_interval 1")
+    listener = listen(mosquitto.port, session="patient").wait()
+    link = drone(mosquitto.uri)
     for n in range(1, 101):
         link.publish_event(event(link.session, n))
         if n == 40:
@@ -162,9 +165,9 @@ def test_a_broker_that_goes_and_returns_loses_nothing_and_keeps_the_order(
     until(lambda: 100 in sequences(listener))
     got = sequences(listener)
     assert got == sorted(got)
-    # What a broker had acknowledged and not passed on when it ended is beyond our promise.
+    # What a broker had acknowledged and not passed on when it was killed is beyond our promise.
     missing = set(range(1, 101)) - set(got)
-    assert not missing or max(missing) <= 40
+    assert not missing or (kill and max(missing) <= 40)
 
 
 def test_what_a_dead_session_left_is_sent_as_history(mosquitto, drone, listen) -> None:
