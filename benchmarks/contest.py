@@ -16,13 +16,14 @@ from pydantic import BaseModel, ConfigDict
 
 from benchmarks.peers import Peer
 from edge.bundle import ModelBundle, Scoring, write_bundle
-from edge.calibrate import Plan, block_maxima, calibrate
+from edge.calibrate import block_maxima, calibrate
 from edge.detector import choose_variant
 from edge.errors import UsageError
 from edge.frames import Frame
 from edge.incidents import Evidence
 from edge.recordings import FOLDER_FPS, open_recording, sampled
 from edge.runtimes import OnnxRuntime
+from edge.survey import Plan
 from edge.thresholds import LEAST_BLOCKS, smallest_rate, threshold_for
 from train.evaluation import frames as frame_figures
 from train.evaluation.heats import HeatRoom

@@ -79,7 +79,7 @@ def mean(seconds: float) -> Smoothing:
 
 
 def cusum(allowance: float, most: float = 1e9) -> Smoothing:
-    """Sum of what the scores have over the allowance, never below 0, in the unit of `edge.evidence.Cusum`."""
+    """Sum of what the scores have over the allowance, never below 0."""
 
     def smooth(scores: Scores, _fps: int) -> Scores:
         result: Scores = np.array(scores)

@@ -69,7 +69,9 @@ class Scoring(_Part):
     relight: bool = False
 
     @classmethod
-    def for_kind(cls, kind: Kind, motion: bool | None = None, latent: bool = False) -> Scoring:
+    def for_kind(
+        cls, kind: Kind, motion: bool | None = None, latent: bool = False, relight: bool = False
+    ) -> Scoring:
         """What a new bundle of this kind looks at; motion where asked for, or the model sees pairs anyway."""
         branches: tuple[Branch, ...] = cls().branches
         if kind == "evidence":
@@ -77,8 +79,8 @@ class Scoring(_Part):
             if latent:
                 branches = (*branches, Branch(source="latent", window=9))
         if not (kind == "evidence" if motion is None else motion):
-            return cls(branches=branches)
-        return cls(branches=(*branches, Branch(source="motion", window=31)), memory_s=0.3)
+            return cls(branches=branches, relight=relight)
+        return cls(branches=(*branches, Branch(source="motion", window=31)), memory_s=0.3, relight=relight)
 
 
 class Calibration(_Part):

@@ -66,9 +66,9 @@ def calibrate(
     more than one long one.
     """
     from edge.bundle import load_bundle
-    from edge.calibrate import Plan
     from edge.calibrate import calibrate as measure
     from edge.recordings import find_recordings
+    from edge.survey import Plan
 
     plan = Plan(
         tuple(find_recordings(normal)), false_alarms_per_hour, fps, folder_fps, block, parse_view(view)

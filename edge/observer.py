@@ -14,10 +14,9 @@ from edge.bundle import Scoring
 from edge.frames import Frame, Picture
 from edge.latent import Features, Latent
 from edge.localize import Map, error_map, windowed
+from edge.pairs import Pair, Pairs
 from edge.preprocess import InputSpec, pair_to_tensor, to_tensor
 from edge.runtimes import Runtime
-from edge.sequence import Pair
-from edge.sequence import Sequence as Pairs
 from edge.tiles import Size, Tiling, viewed
 
 HEAD = 4  # channels of an evidence model that hold the head's logits, 2 x 2 to a cell
@@ -61,6 +60,8 @@ class Observer:
         self._runtime, self._spec = runtime, spec
         self._relight = scoring.relight
         self._paired = spec.frames == 2 or any(branch.source == "motion" for branch in scoring.branches)
+        latent = any(branch.source == "latent" for branch in scoring.branches)
+        self._channels = slice(None) if latent else slice(HEAD)  # features nobody asks for are not joined
         self._pairs = Pairs(register=spec.frames == 2)
         self._tiling = Tiling(view, (spec.height, spec.width))
 
@@ -73,8 +74,9 @@ class Observer:
             watch.lap("motion")
         if self._spec.tiling == "none":
             return Raw(error=self._rebuilt(picture, watch), speed=pair.speed)
-        head, features = self._evidence(pair, watch)
-        return Raw(head=head, features=features, speed=pair.speed)
+        evidence = self._evidence(pair, watch)
+        features = evidence[HEAD:] if len(evidence) > HEAD else None
+        return Raw(head=probability(evidence[:HEAD]), features=features, speed=pair.speed)
 
     def skip(self, frame: Frame) -> None:
         """Keep a frame for pairing with later ones without looking at it."""
@@ -90,16 +92,16 @@ class Observer:
         watch.lap("infer")
         return error_map(tensor, output, relight=self._relight)
 
-    def _evidence(self, pair: Pair, watch: Stopwatch) -> tuple[Map, Features]:
+    def _evidence(self, pair: Pair, watch: Stopwatch) -> Features:
+        """The head's channels, then the features, of the whole view."""
         outputs = []
         before = self._tiling.cut(pair.now if pair.earlier is None else pair.earlier)
         for now, earlier in zip(self._tiling.cut(pair.now), before, strict=True):
             tensor = pair_to_tensor(now, earlier, self._spec)
             watch.lap("preprocess")
-            outputs.append(self._runtime(tensor)[0])
+            outputs.append(self._runtime(tensor)[0, self._channels])
             watch.lap("infer")
-        whole = self._tiling.join(outputs)
-        return probability(whole[:HEAD]), whole[HEAD:]
+        return self._tiling.join(outputs)
 
 
 def probability(unshuffled: NDArray[np.float32]) -> Map:

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from edge.events import Box, CameraState
 from edge.frames import Frame
 
-Heat = NDArray[np.float32]  # map height x width; 1.0 is the alarm threshold of a calibrated bundle
+Heat = NDArray[np.float32]  # map height x width; at 1.0 one branch alone would alarm as often as wanted
 
 
 @dataclass(frozen=True, slots=True, eq=False)

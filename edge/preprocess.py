@@ -19,7 +19,7 @@ from edge.frames import Picture
 class InputSpec(BaseModel):
     """What the model wants to see. `resize`: `area` averages all source pixels (cv2.INTER_AREA).
 
-    `frames`: 2 for a picture and an earlier one, registered (see `edge.sequence`). `tiling`: `none` shrinks
+    `frames`: 2 for a picture and an earlier one, registered (see `edge.pairs`). `tiling`: `none` shrinks
     the picture to height x width; `auto` keeps its own size as far as the time between frames allows, and
     height x width is one tile of it.
     """

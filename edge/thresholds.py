@@ -109,18 +109,22 @@ def _mean_where(count: int, probability: float) -> float:
 
 
 def _check(maxima: NDArray[np.float64], rate: float, block_s: float) -> None:
-    blocks = len(maxima)
-    if blocks < LEAST_BLOCKS:
-        raise UsageError(
-            f"the normal footage fills {blocks} blocks of {block_s:g} s; a threshold needs at least "
-            f"{LEAST_BLOCKS}: give {LEAST_BLOCKS * block_s:g} s or more"
-        )
+    must_support(len(maxima), rate, block_s)
     if not np.isfinite(maxima).all():
         raise UsageError("the normal footage has scores that are no numbers; check the model and its input")
+
+
+def must_support(blocks: int, rate: float, block_s: float) -> None:
+    """Raises UsageError where so many blocks of normal footage are too few for the rate, or it is no rate."""
     if not 0 < rate * block_s < 3600:
         raise UsageError(
             f"{rate:g} false alarms per hour is not between none and one per {block_s:g} s block; "
             f"ask for fewer than {3600 / block_s:g}"
+        )
+    if blocks < LEAST_BLOCKS:
+        raise UsageError(
+            f"the normal footage fills {blocks} blocks of {block_s:g} s; a threshold needs at least "
+            f"{LEAST_BLOCKS}: give {LEAST_BLOCKS * block_s:g} s or more"
         )
     smallest = smallest_rate(blocks, block_s)
     if rate < smallest:  # named a little higher, so that the rounded figure is accepted

@@ -60,6 +60,9 @@ def export(
     latent: Annotated[
         bool, typer.Option("--latent", help="A scout: also watch how unusual its features are at each place.")
     ] = False,
+    relight: Annotated[
+        bool, typer.Option("--relight", help="A CAE: leave out of its error what a change of light explains.")
+    ] = False,
     force: Annotated[bool, typer.Option("--force", help="Replace the bundle that is at --out.")] = False,
     name: Annotated[str | None, typer.Option(help="Name of the bundle; the folder's, if not given.")] = None,
 ) -> None:
@@ -76,7 +79,9 @@ def export(
     makers = _makers(family, variants)
     if latent and trained.kind != "scout":
         raise UsageError("--latent: only a scout has features to watch; leave it out")
-    scoring = Scoring.for_kind(family.bundle, motion, latent)
+    if relight and trained.kind != "cae":
+        raise UsageError("--relight: only an autoencoder's error can be relit; leave it out")
+    scoring = Scoring.for_kind(family.bundle, motion, latent, relight)
     tolerance = Tolerance(max_drift, min_rank_correlation)
     status = Console(stderr=True)
     with status.status("reading held-out frames"):

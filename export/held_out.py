@@ -13,9 +13,9 @@ from numpy.typing import NDArray
 from edge.frames import Frame, Picture
 from edge.localize import error_map, windowed
 from edge.observer import HEAD, probability
+from edge.pairs import Pair, Pairs
 from edge.preprocess import InputSpec, pair_to_tensor, to_tensor
 from edge.runtimes import Tensor
-from edge.sequence import Pair, Sequence
 from edge.tiles import Tiling
 from export.disturb import DISTURBANCES, Disturbance
 
@@ -113,7 +113,7 @@ def thumbnails(frames: Iterable[Frame], wanted: int, spec: InputSpec, seed: int 
 
 def tiles(frames: Iterable[Frame], wanted: int, spec: InputSpec, seed: int = 0) -> Tiles:
     """Of `wanted` frames, spread evenly, the central tile and another, each with the earlier picture."""
-    sequence = Sequence()
+    sequence = Pairs()
     random = np.random.default_rng(seed)
     pairs = (sequence.pair(frame.image, frame.stream_s) for frame in frames)
     chosen = evenly((_two_tiles(pair, spec, random) for pair in pairs), wanted)

@@ -9,9 +9,10 @@ import cv2
 import numpy as np
 
 from edge.bundle import Branch, Manifest, ModelBundle, Scoring, write_bundle
-from edge.calibrate import Plan, calibrate
+from edge.calibrate import calibrate
 from edge.frames import Frame, Picture
 from edge.preprocess import InputSpec
+from edge.survey import Plan
 
 BLUR = Path(__file__).parent / "data" / "blur.onnx"
 EVIDENCE = Path(__file__).parent / "data" / "evidence.onnx"

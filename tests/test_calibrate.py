@@ -6,10 +6,11 @@ from pathlib import Path
 import pytest
 
 from edge.bundle import Branch, Scoring, load_bundle
-from edge.calibrate import Plan, block_maxima, calibrate
+from edge.calibrate import block_maxima, calibrate
 from edge.detector import open_detector, open_runtime
 from edge.errors import BundleError, UsageError
 from edge.recordings import FolderRecording
+from edge.survey import Plan
 from edge.thresholds import STRETCH
 from tests.builders import bundle_at, flying_bundle, folder_of, frame, patrol_pictures, scene
 

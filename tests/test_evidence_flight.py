@@ -11,12 +11,13 @@ import numpy as np
 import pytest
 
 from edge.bundle import Branch, ModelBundle, Scoring, load_bundle, write_bundle
-from edge.calibrate import Plan, affordable_view, calibrate
+from edge.calibrate import calibrate
 from edge.detector import open_detector, open_runtime
 from edge.errors import BundleError
 from edge.frames import Picture
 from edge.pipeline import Finding
 from edge.runtimes import Tensor
+from edge.survey import Plan, affordable_view
 from edge.tiles import Tiling
 from edge.yardsticks import Yardsticks
 from tests.builders import TILE, bundle_at, evidence_bundle_at, flying_bundle, folder_of, frame, scene

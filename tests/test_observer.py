@@ -152,8 +152,19 @@ def test_tiles_are_of_the_picture_now_and_of_the_earlier_one_laid_on_it() -> Non
     assert first.speed is None
     assert second.speed is not None
     assert second.head is not None
-    assert second.features is not None
-    assert (second.head.shape, second.features.shape) == ((54, 96), (64, 27, 48))
+    assert second.head.shape == (54, 96)
+
+
+def test_features_are_put_together_only_for_a_branch_that_looks_at_them() -> None:
+    found = {}
+    for source in ("head", "latent"):
+        scoring = Scoring(branches=(Branch(source=source, window=3),))
+        with Recording() as runtime:
+            found[source] = Observer(runtime, TILED, scoring, (216, 384)).look(moving(1)[0], Stopwatch())
+    assert found["head"].features is None
+    assert found["latent"].features is not None
+    assert found["latent"].features.shape == (64, 27, 48)
+    np.testing.assert_array_equal(found["head"].head, found["latent"].head)
 
 
 def test_frames_skipped_are_paired_with_and_cost_no_run() -> None:

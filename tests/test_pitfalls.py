@@ -16,11 +16,12 @@ from pydantic import ValidationError
 
 from edge.bench import EVERY_FRAME, WARM_UP, facts, measure
 from edge.bundle import ModelBundle, Scoring
-from edge.calibrate import Plan, calibrate
+from edge.calibrate import calibrate
 from edge.detector import open_detector, open_runtime
 from edge.errors import FootageError
 from edge.preprocess import InputSpec
 from edge.recordings import open_recording
+from edge.survey import Plan
 from tests.builders import ERRORS, bundle_at, flying_bundle, folder_of, patrol_pictures
 from tests.labelled import array, frames, text, ucsd_published
 from tests.scored_videos import scored

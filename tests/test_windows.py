@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from edge.errors import SkerryError, UsageError
 from edge.frames import Picture
-from edge.sequence import STALE_S, Sequence
+from edge.pairs import STALE_S, Pairs
 from tests.builders import folder_of
 from tests.scouting import ground
 from train import windows
@@ -154,7 +154,7 @@ def test_windows_are_shared_evenly(wanted: int, frames: int) -> None:
 
 @pytest.mark.parametrize("fps", [2, 5, 10, 30])
 def test_a_window_shows_the_earlier_picture_that_flight_would_show(fps: float) -> None:
-    flight, history, pairs = Sequence(), History(), 0
+    flight, history, pairs = Pairs(), History(), 0
     for number in range(14):
         picture = shot(0, number, (96, 128))
         wanted = flight.pair(picture, number / fps).earlier

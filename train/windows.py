@@ -19,9 +19,8 @@ from numpy.typing import NDArray
 
 from edge.frames import Picture
 from edge.motion import Gray, movement, registered, scaled, shrunk
+from edge.pairs import LAG_S, STALE_S, Pairs
 from edge.recordings import Sampler, find_recordings, open_recording
-from edge.sequence import LAG_S, STALE_S
-from edge.sequence import Sequence as Pairs
 from train.footage import Clip, Sampling, Splits, clip_names, content_digest, open_sampled, split
 
 SIDE = 160  # pixels of a window

@@ -32,7 +32,7 @@ class _Past:
     gray: Gray
 
 
-class Sequence:
+class Pairs:
     """Keeps the pictures of the last LAG_S seconds and one more.
 
     Without `register`, pairs tell of motion only and spare moving the earlier picture.

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from edge.frames import Picture
-from edge.sequence import LAG_S, STALE_S, Sequence
+from edge.pairs import LAG_S, STALE_S, Pairs
 from tests.test_motion import STILL, filmed, ground, turned
 
 
@@ -16,7 +16,7 @@ def picture(value: int, size: tuple[int, int] = (24, 32)) -> Picture:
 
 def paired(times: Iterable[float]) -> list[float | None]:
     """How many seconds earlier the picture is that each is paired with."""
-    sequence, found = Sequence(), list[float | None]()
+    sequence, found = Pairs(), list[float | None]()
     for seconds in times:
         earlier = sequence.remember(picture(0), seconds)
         found.append(None if earlier is None else round(seconds - earlier.stream_s, 6))
@@ -49,14 +49,14 @@ def test_time_that_stands_or_runs_backwards_starts_anew(then: float) -> None:
 
 
 def test_a_picture_of_another_size_starts_anew() -> None:
-    sequence = Sequence()
+    sequence = Pairs()
     assert sequence.remember(picture(0), 0.0) is None
     assert sequence.remember(picture(0, (32, 24)), 0.5) is None
     assert sequence.remember(picture(0, (32, 24)), 1.0) is not None
 
 
 def test_no_more_pictures_are_kept_than_are_needed() -> None:
-    sequence = Sequence()
+    sequence = Pairs()
     for n in range(300):
         sequence.remember(picture(n % 255), n / 30)
     assert len(sequence._past) <= 30 * LAG_S + 2
@@ -67,7 +67,7 @@ def colour(gray: np.ndarray) -> Picture:
 
 
 def test_a_pair_is_registered_and_tells_what_moved() -> None:
-    scene, sequence = ground(), Sequence()
+    scene, sequence = ground(), Pairs()
     earlier, now = colour(filmed(scene, STILL)), colour(filmed(scene, turned(0, 8, 3)))
     first, second = sequence.pair(earlier, 0.0), sequence.pair(now, 0.5)
     assert (first.earlier, first.speed) == (None, None)
@@ -77,7 +77,7 @@ def test_a_pair_is_registered_and_tells_what_moved() -> None:
 
 
 def test_a_pair_without_registration_tells_of_motion_only() -> None:
-    scene, sequence = ground(), Sequence(register=False)
+    scene, sequence = ground(), Pairs(register=False)
     sequence.pair(colour(filmed(scene, STILL)), 0.0)
     pair = sequence.pair(colour(filmed(scene, turned(0, 8, 3))), 0.5)
     assert pair.earlier is None
@@ -85,7 +85,7 @@ def test_a_pair_without_registration_tells_of_motion_only() -> None:
 
 
 def test_where_the_camera_s_motion_cannot_be_told_there_is_no_earlier_picture() -> None:
-    sequence = Sequence()
+    sequence = Pairs()
     sequence.pair(colour(filmed(ground(1), STILL)), 0.0)
     pair = sequence.pair(colour(filmed(ground(2), STILL)), 0.5)
     assert (pair.earlier, pair.speed) == (None, None)
