@@ -65,6 +65,14 @@ def test_a_rate_that_the_footage_cannot_support_is_refused_with_what_it_needs(
         flying_bundle(tmp_path / "b", normal, rate=1)
 
 
+def test_what_will_be_refused_is_refused_before_a_frame_is_looked_at(tmp_path: Path, normal: Path) -> None:
+    looked: list[int] = []
+    plan = Plan((normal,), rate=1, folder_fps=2)
+    with pytest.raises(UsageError, match="give more footage or accept more alarms"):
+        calibrate(bundle_at(tmp_path / "b"), plan, progress=lambda done, _: looked.append(done))
+    assert looked == []
+
+
 def test_too_little_footage_says_how_much_is_needed(tmp_path: Path) -> None:
     short = folder_of(tmp_path / "short", patrol_pictures("." * 20))
     with pytest.raises(UsageError, match=r"fills 1 blocks .* at least 6: give 60 s or more"):

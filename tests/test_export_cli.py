@@ -86,6 +86,25 @@ def test_a_checkpoint_becomes_a_bundle_with_both_models(made: ModelBundle) -> No
     ]
 
 
+def test_motion_and_relighting_are_watched_where_asked_for(
+    tmp_path: Path, checkpoint: Path, made: ModelBundle, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    out = tmp_path / "bundle"
+    assert run(monkeypatch, checkpoint, "--out", out, "--variants", "fp32", "--motion", "--relight") == 0
+    asked, usual = load_bundle(out).manifest.scoring, made.manifest.scoring
+    assert [branch.source for branch in asked.branches] == ["error", "error", "motion"]
+    assert [branch.source for branch in usual.branches] == ["error", "error"]
+    assert (asked.relight, usual.relight) == (True, False)
+
+
+def test_a_density_of_features_that_an_autoencoder_has_not_is_refused(
+    tmp_path: Path, checkpoint: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run(monkeypatch, checkpoint, "--out", tmp_path / "b", "--latent") == 2
+    assert "--latent: only a scout has features" in capsys.readouterr().err
+    assert not (tmp_path / "b").exists()
+
+
 def test_the_bundle_is_not_calibrated_yet(made: ModelBundle) -> None:
     assert made.manifest.calibration is None
 
