@@ -18,6 +18,8 @@ from train.fit import fit
 from train.footage import Clip, Footage, Sampling, split
 from train.recipes import Recipe
 
+pytestmark = pytest.mark.slow
+
 
 def trained(tail: str = "relu-batchnorm-sigmoid") -> Checkpoint:
     pixels = np.random.default_rng(0).integers(0, 256, (4, 3, 124, 124), np.uint8)
@@ -125,6 +127,13 @@ def test_weights_of_another_program_are_not_a_checkpoint(tmp_path: Path) -> None
 def test_a_checkpoint_cut_short_anywhere_is_refused(share: float, saved: bytes, tmp_path: Path) -> None:
     path = tmp_path / "cut.ckpt"
     path.write_bytes(saved[: int(share * len(saved))])
+    refused(path)
+
+
+def test_an_archive_that_claims_to_lie_on_several_disks_is_refused(saved: bytes, tmp_path: Path) -> None:
+    path, content = tmp_path / "disks.ckpt", bytearray(saved)
+    content[-24] ^= 0xFF  # in the locator of the 64-bit end of the archive: how many disks
+    path.write_bytes(content)
     refused(path)
 
 

@@ -16,6 +16,8 @@ from train.checkpoint import load_checkpoint
 from train.cli import app
 from train.footage import read_split
 
+pytestmark = pytest.mark.slow
+
 SKERRY = [sys.executable, "-m", "skerry"]
 
 

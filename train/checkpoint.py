@@ -207,7 +207,10 @@ def _read(path: Path) -> dict[str, Any]:
         raise CheckpointError(
             f"{path} holds code or objects that a checkpoint never holds; do not use it"
         ) from None
-    except (RuntimeError, EOFError, ValueError, KeyError, TypeError, AttributeError, IndexError):
+    except (
+        *(RuntimeError, EOFError, ValueError, KeyError, TypeError, AttributeError, IndexError),
+        zipfile.BadZipFile,  # which asking whether it is one may raise
+    ):
         raise CheckpointError(f"{path} is not a checkpoint, or it is damaged") from None
     if not isinstance(content, dict):
         raise CheckpointError(f"{path} is not a checkpoint of skerry")
