@@ -11,33 +11,30 @@ import re
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, Protocol, TypeAlias
+from typing import Any, Literal, Protocol, TypeAlias
 
 import av
 import av.container
 import av.error
-import av.packet
-import av.video.frame
-import av.video.stream
 import cv2
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field
 
+from edge.decoding import AV_ERRORS, Decoded, Packet, decoded
 from edge.errors import CameraError
 from edge.frames import Picture
 from edge.pictures import opencv_silent
 from edge.pipeline import EndOfStream
-from edge.videos import AV_ERRORS, bgr
+from edge.thinning import Thinner
+from edge.videos import bgr, stated_fps
 
 TIMEOUT_S = 5.0  # to open, and to wait for the next packet
 # What a network camera may make us open: never a local file, whatever its playlist says.
 PROTOCOLS = "rtsp,rtsps,rtp,srtp,http,https,httpproxy,tcp,udp,tls,crypto"
-
-if TYPE_CHECKING:  # generic since PyAV 18 only
-    Packet: TypeAlias = av.packet.Packet[av.video.stream.VideoStream]
 
 # A picture that is converted only when it is looked at: of 30 a second, 2 are. Raises CameraError.
 Shot: TypeAlias = Callable[[], Picture]
@@ -50,23 +47,33 @@ class Camera(Protocol):
         """Raises CameraError, within about TIMEOUT_S."""
         ...
 
-    def read(self) -> Shot:
-        """Waits for the next picture. Raises CameraError, or EndOfStream when there will be no more."""
+    def read(self) -> Shot | None:
+        """Waits for the next picture; None for one that will not be looked at.
+
+        Raises CameraError, or EndOfStream when there will be no more.
+        """
         ...
 
     def close(self) -> None: ...
 
 
 class StreamCamera:
-    """rtsp(s)://, http(s):// (MPEG-TS, motion JPEG), tcp:// (MPEG-TS), by PyAV with one decoder thread."""
+    """rtsp(s)://, http(s):// (MPEG-TS, motion JPEG), tcp:// (MPEG-TS), by PyAV with one decoder thread.
 
-    def __init__(self, uri: str, name: str, timeout_s: float = TIMEOUT_S) -> None:
+    `fps`: how many pictures a second will be looked at; None for all of them.
+    """
+
+    def __init__(
+        self, uri: str, name: str, timeout_s: float = TIMEOUT_S, *, fps: float | None = None
+    ) -> None:
         self.name = name
         self._uri = uri
         self._timeout_s = timeout_s
+        self._fps = fps
         self._container: av.container.InputContainer | None = None
         self._packets: Iterator[Packet] = iter(())
-        self._decoded: deque[av.video.frame.VideoFrame] = deque()
+        self._pictures: Callable[[Packet], Sequence[Decoded | None]] = lambda _: ()
+        self._came: deque[Decoded | None] = deque()
 
     def open(self) -> None:
         began = time.monotonic()
@@ -98,13 +105,17 @@ class StreamCamera:
             return "it sends no video that can be decoded"
         stream.codec_context.thread_count = 1
         self._packets = container.demux(stream)
+        self._pictures = partial(decoded, stream.codec_context)
+        if self._fps is not None and stream.time_base is not None:
+            fps = min(self._fps, stated_fps(stream))
+            self._pictures = Thinner(stream.codec_context, stream.time_base, fps, stated_fps(stream)).push
         return ""
 
-    def read(self) -> Shot:
-        while not self._decoded:
-            self._decoded.extend(_pictures(self._packet()))
-        picture = self._decoded.popleft()
-        return lambda: self._converted(picture)
+    def read(self) -> Shot | None:
+        while not self._came:
+            self._came.extend(self._pictures(self._packet()))
+        picture = self._came.popleft()
+        return None if picture is None else partial(self._converted, picture)
 
     def _packet(self) -> Packet:
         failure = "the camera ended the stream"
@@ -112,11 +123,11 @@ class StreamCamera:
             packet = next(self._packets, None)
         except (*AV_ERRORS, OSError) as error:
             packet, failure = None, _reason(error)
-        if packet is None:
+        if packet is None or not packet.size:  # an empty one says that this is the end
             raise CameraError(f"Camera {self.name} stopped sending: {failure}.")
         return packet
 
-    def _converted(self, picture: av.video.frame.VideoFrame) -> Picture:
+    def _converted(self, picture: Decoded) -> Picture:
         try:
             return bgr(picture)
         except AV_ERRORS as error:
@@ -129,15 +140,7 @@ class StreamCamera:
             self._container.close()
         self._container = None
         self._packets = iter(())
-        self._decoded.clear()
-
-
-def _pictures(packet: Packet) -> list[av.video.frame.VideoFrame]:
-    """What a packet decodes to; nothing for a damaged one, the next key frame mends it."""
-    try:
-        return [picture for picture in packet.decode() if isinstance(picture, av.video.frame.VideoFrame)]
-    except AV_ERRORS:
-        return []
+        self._came.clear()
 
 
 def _reason(error: BaseException) -> str:

@@ -20,6 +20,7 @@ log = logging.getLogger("skerry")
 
 State = Literal["watching", "stalled", "frozen", "reconnecting", "ended"]
 BACKOFF_S = (0.5, 10.0)  # the first pause before a camera is opened again, and the longest
+LATE_S = 0.1  # how long a look waits for a picture that is expected just now
 CLOSE_S = 0.3  # how long close() waits for a thread that may hang in a read
 
 
@@ -52,6 +53,9 @@ class Capture:
         self.failure: CameraError | None = None  # since the last picture
         self.connected = False
         self.ended = False
+        self.thinned = False  # the camera gives only pictures at the rate of looking
+        self.came = threading.Event()  # a picture, since the event was last cleared
+        self.heard_ns = 0  # when the camera last sent anything
         self.tried = threading.Event()  # opening has succeeded or failed once
         self.busy_since_ns: int | None = None  # inside a call to the camera
         self.taken = taken
@@ -92,7 +96,12 @@ class Capture:
 
     def _take(self) -> float:
         shot = self.camera.read()
-        self.newest = Snap(self.taken, shot, self._clock.monotonic_ns(), self._clock.utc())
+        self.heard_ns = self._clock.monotonic_ns()
+        if shot is None:
+            self.thinned = True
+        else:
+            self.newest = Snap(self.taken, shot, self.heard_ns, self._clock.utc())
+            self.came.set()
         self.taken += 1
         self.failure = None
         self._pause_s = BACKOFF_S[0]
@@ -159,7 +168,7 @@ class LiveSource:
             return "ended"
         if not capture.connected:
             return "reconnecting"
-        last_ns = capture.newest.mono_ns if capture.newest else self._opened_ns
+        last_ns = capture.heard_ns or self._opened_ns
         if now - last_ns > self._patience.stalled_s * 1e9:
             return "stalled"
         if self._seen_ns - self._changed_ns > self._patience.frozen_s * 1e9:
@@ -175,13 +184,31 @@ class LiveSource:
         self._replace_if_hung()
         self._tell_changes()
         ended = self._capture.ended  # before the slot is looked at, so that the last picture is not missed
-        snap = self._capture.newest
+        snap = self._newest()
         if snap is None or snap.number == self._seen:
             if ended:
                 raise EndOfStream
             return None
         self._seen = snap.number
+        if self._capture.thinned:
+            self._keep_step(snap.mono_ns)
         return self._frame(snap)
+
+    def _newest(self) -> Snap | None:
+        """A thinned camera's next picture may be a moment late; it is worth waiting for."""
+        capture = self._capture
+        capture.came.clear()
+        snap = capture.newest
+        if capture.thinned and capture.connected and snap is not None and snap.number == self._seen:
+            capture.came.wait(min(LATE_S, self._period_ns / 5e9))
+        return capture.newest
+
+    def _keep_step(self, came_ns: int) -> None:
+        """Move the ticks, a little each time, to where this camera's pictures come: looked at while fresh."""
+        half_ns = self._period_ns // 2
+        off_ns = (came_ns - self._next_ns + half_ns) % self._period_ns - half_ns
+        most_ns = self._period_ns // 10
+        self._next_ns += max(-most_ns, min(most_ns, off_ns))
 
     def close(self) -> None:
         self._capture.close()

@@ -78,7 +78,7 @@ def _simulated(uri: str, fps: float, clock: Clock, *, realtime: bool) -> Watched
 def _live(scheme: str, uri: str, fps: float, clock: Clock) -> WatchedSource:
     name = redact(uri)
     if scheme in NETWORK:
-        return LiveSource(lambda: camera.StreamCamera(uri, name), fps, clock)
+        return LiveSource(lambda: camera.StreamCamera(uri, name, fps=fps), fps, clock)
     if scheme == "gst":
         pipeline = uri.partition(":")[2]
         return LiveSource(lambda: camera.gst_camera(pipeline, name), fps, clock)

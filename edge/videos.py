@@ -1,28 +1,29 @@
-"""One video file -> frames, by PyAV: one decoder thread (more cost 4-10 % CPU and up to 30 MB), BGR."""
+"""One video file -> frames, by PyAV: one decoder thread (more cost 4-10 % CPU and up to 30 MB), BGR.
+
+Frames that nobody wants are decoded only where a wanted one refers to them (see `edge.decoding`).
+"""
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 from typing import TypeAlias
 
 import av
 import av.container
-import av.error
-import av.video.frame
 import av.video.stream
 import numpy as np
 
 from edge.clock import Clock
+from edge.decoding import AV_ERRORS, Decoded, Packet, Segment, Syntax, decoded
 from edge.errors import FootageError
 from edge.frames import Frame, Picture
 
 log = logging.getLogger("skerry")
 
-# What PyAV raises on hostile bytes: its own family, and ValueError / MemoryError from its conversions.
-AV_ERRORS = (av.error.FFmpegError, ValueError, MemoryError)
 # Formats in which libav sees a "video" where a person sees a text or a single picture.
 NOT_VIDEO = {"tty", "image2", "gif", "ico"}
 FALLBACK_FPS = 25.0  # for a raw stream that states no rate: libav's own assumption
@@ -54,6 +55,36 @@ class Timeline:
         return self._last_s
 
 
+@dataclass
+class _Count:
+    """Where one pass over a video is."""
+
+    timeline: Timeline
+    index: int = -1
+    lost: int = 0  # frames that do not decode
+    stream_s: float = 0.0
+    owed: bool = False  # a frame was wanted and did not decode: the next that does stands in for it
+    wanted_s: float | None = None  # the last that was wanted
+    gap_s: float = 0.0  # the shortest time between two wanted frames, 0 before the second
+    size: tuple[int, int] | None = None
+    opening: bytes | None = None
+
+    def step(self, raw_s: float | None) -> float:
+        self.index += 1
+        self.stream_s = self.timeline.at(raw_s)
+        return self.stream_s
+
+    def asks(self, wants: Wants) -> bool:
+        """Whether the frame is wanted."""
+        wanted = self.owed or wants(self.stream_s)
+        if wanted and self.wanted_s is not None:
+            gap_s = self.stream_s - self.wanted_s
+            self.gap_s = min(self.gap_s or gap_s, gap_s)
+        if wanted:
+            self.wanted_s = self.stream_s
+        return wanted
+
+
 class VideoRecording:
     """A video file as frames; `stream_s` is 0 at the first. Raises FootageError for what is no video."""
 
@@ -67,6 +98,10 @@ class VideoRecording:
             self.close()
             raise
         self.fps = stated_fps(self._stream)
+        self._context = self._stream.codec_context
+        self._syntax = Syntax(self._context)
+        if self._container.format.name == "avi" and self._context.name != "mjpeg":
+            self._syntax.known = False  # it has no times of showing, which B-frames need
 
     def __enter__(self) -> VideoRecording:
         return self
@@ -87,26 +122,35 @@ class VideoRecording:
         return self.frames(lambda _: True)
 
     def frames(self, wants: Wants) -> Iterator[Frame]:
-        """Every frame is decoded, only those wanted are converted to BGR: half the cost at 2 of 30 fps.
+        """The frames that are wanted; `wants` is asked of every frame, in the order in which they are shown.
 
         A damaged or truncated file yields what decodes and ends with a logged warning; one that yields
         nothing at all, or whose picture size changes, raises FootageError.
         """
-        timeline = Timeline(1 / self.fps)
-        size: tuple[int, int] | None = None
-        index = -1
-        for index, picture in enumerate(self._pictures()):
-            stream_s = timeline.at(picture.time)
-            here = (picture.width, picture.height)
-            size = size or here
-            if here != size:
-                raise FootageError(_size_change(self.path, size, here, stream_s))
-            if wants(stream_s):
-                yield self._frame(picture, index, stream_s)
-        self._account(index + 1)
+        count = _Count(Timeline(1 / self.fps))
+        for stretch in self._stretches():
+            if isinstance(stretch, Segment):
+                yield from self._sparingly(stretch, wants, count)
+            else:
+                yield from self._whole(stretch, wants, count)
+        self._account(count.index + 1 - count.lost)
 
-    def _pictures(self) -> Iterator[av.video.frame.VideoFrame]:
-        """Decoded pictures in order; damaged packets and pictures are left out."""
+    def _stretches(self) -> Iterator[Segment | list[Decoded]]:
+        """The stream cut where it can be entered; decoded as it comes where that is not known."""
+        segment: Segment | None = None
+        for packet in self._packets():
+            opening = self._syntax.opening(packet)
+            if opening is not None:
+                yield decoded(self._context, None) if segment is None else segment
+                segment = Segment(self._context, opening) if self._syntax.known else None
+            if segment is None:
+                yield decoded(self._context, packet)
+            elif not segment.add(packet):
+                yield segment.rest()
+                segment = None
+        yield decoded(self._context, None) if segment is None else segment
+
+    def _packets(self) -> Iterator[Packet]:
         packets = self._container.demux(self._stream)
         while True:
             try:
@@ -116,14 +160,69 @@ class VideoRecording:
             except AV_ERRORS as error:
                 log.debug("%s: demuxing ended with %s", self.path, error)
                 return
-            try:
-                pictures = packet.decode()
-            except AV_ERRORS as error:
-                log.debug("%s: a packet does not decode: %s", self.path, error)
-                continue
-            yield from (p for p in pictures if isinstance(p, av.video.frame.VideoFrame) and not p.is_corrupt)
+            if packet.size:  # an empty one tells the decoder that this is the end
+                yield packet
 
-    def _frame(self, picture: av.video.frame.VideoFrame, index: int, stream_s: float) -> Frame:
+    def _whole(self, pictures: Iterable[Decoded], wants: Wants, count: _Count) -> Iterator[Frame]:
+        for picture in pictures:
+            if picture.is_corrupt:
+                continue
+            count.step(self._seconds(picture.pts))
+            self._check_size(picture, count)
+            if count.asks(wants):
+                count.owed = False
+                yield self._frame(picture, count.index, count.stream_s)
+
+    def _sparingly(self, segment: Segment, wants: Wants, count: _Count) -> Iterator[Frame]:
+        shown = segment.shown
+        look = self._entered(segment, shown, count)
+        if look is not None and look.interlaced_frame:
+            self._syntax.known = False  # two packets may be one frame
+            yield from self._whole([*segment.rest(), *decoded(self._context, None)], wants, count)
+            return
+        picture, barren = None, False
+        for place in shown:
+            packet = segment.packets[place]
+            count.step(self._seconds(packet.pts))
+            if look is not None:
+                self._check_size(look, count)
+                look = None
+            if picture is None and not barren and count.asks(wants):
+                left_s = self._seconds(segment.packets[shown[-1]].pts, since=packet.pts) or 0.0
+                picture = self._found(segment, place, last=left_s < count.gap_s - 0.5 / self.fps)
+                barren = count.owed = picture is None
+            if barren or (picture is not None and _later(picture, packet)):
+                count.lost += 1
+            elif picture is not None:
+                self._check_size(picture, count)
+                yield self._frame(picture, count.index, count.stream_s)
+                picture = None
+        segment.drain(None)
+
+    def _entered(self, segment: Segment, shown: list[int], count: _Count) -> Decoded | None:
+        """The first picture, where something may have changed since the last segment."""
+        if not shown or segment.opening == count.opening:
+            return None
+        count.opening = segment.opening
+        return self._found(segment, shown[0], last=False)
+
+    def _found(self, segment: Segment, place: int, *, last: bool) -> Decoded | None:
+        picture = segment.find(place, last=last)
+        return segment.finished(place) if picture is None else picture
+
+    def _seconds(self, pts: int | None, since: int | None = 0) -> float | None:
+        base = self._stream.time_base
+        if pts is None or base is None:
+            return None
+        return float(pts - (since or 0)) * base.numerator / base.denominator
+
+    def _check_size(self, picture: Decoded, count: _Count) -> None:
+        here = (picture.width, picture.height)
+        count.size = count.size or here
+        if here != count.size:
+            raise FootageError(_size_change(self.path, count.size, here, count.stream_s))
+
+    def _frame(self, picture: Decoded, index: int, stream_s: float) -> Frame:
         try:
             image = bgr(picture)
         except AV_ERRORS as error:
@@ -143,7 +242,11 @@ class VideoRecording:
             log.warning("%s is cut short or damaged: %d of about %d frames read", self.path, read, declared)
 
 
-def bgr(picture: av.video.frame.VideoFrame) -> Picture:
+def _later(picture: Decoded, packet: Packet) -> bool:
+    return (picture.pts or 0) > (packet.pts or 0)
+
+
+def bgr(picture: Decoded) -> Picture:
     """height x width x 3 uint8 BGR, whatever the decoder's pixel format."""
     return np.asarray(picture.to_ndarray(format="bgr24"), dtype=np.uint8)
 

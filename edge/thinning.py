@@ -1,0 +1,124 @@
+"""A live stream's packets -> the pictures looked at, decoding as little as can be known ahead of time.
+
+A recording can be read ahead to its next key frame, a camera cannot: when that is due is learnt from the
+last two. Between a picture that is expected to be the last wanted and the next key frame, packets are held
+undecoded; when the key frame does not come in time, what is held is decoded after all.
+"""
+
+from __future__ import annotations
+
+from fractions import Fraction
+
+import av.video.codeccontext
+
+from edge.decoding import Decoded, Packet, Segment, Syntax, decoded
+from edge.recordings import Sampler
+from edge.videos import Timeline
+
+SAME = 0.04  # of the wanted period: key frames this near to a multiple of it set the rhythm of looking
+
+
+class Thinner:
+    """Packets in; out comes one item a frame: a picture to look at, or None for one that is left out.
+
+    Where key frames come at a multiple of the wanted period, looking keeps step with them, so that as little
+    as possible lies between a key frame and the pictures wanted after it.
+    """
+
+    def __init__(
+        self, context: av.video.codeccontext.VideoCodecContext, base: Fraction, fps: float, stream_fps: float
+    ) -> None:
+        self._context = context
+        self._base = base
+        self._fps = fps
+        self._syntax = Syntax(context)
+        self._frame_s = 1 / stream_fps
+        self._timeline = Timeline(self._frame_s)
+        self._sampler = Sampler(fps)
+        self._segment: Segment | None = None
+        self._entry_s: float | None = None  # when the current segment began
+        self._span_s: float | None = None  # from key frame to key frame
+        self._due: int | None = None  # place of a packet whose picture is awaited
+        self._passed = 0  # frames left out since the awaited one
+
+    def push(self, packet: Packet) -> list[Decoded | None]:
+        opening = self._syntax.opening(packet)
+        came: list[Decoded | None] = []
+        if opening is not None:
+            came = self._leave()
+            self._segment = Segment(self._context, opening)
+        stream_s = self._timeline.at(self._seconds(packet.pts))
+        if opening is not None:
+            self._enter(stream_s)
+        if self._segment is None:
+            return [*came, *decoded(self._context, packet)]
+        if not self._segment.add(packet):
+            return came + self._give_up(self._segment)
+        return came + self._next(self._segment, stream_s)
+
+    def _leave(self) -> list[Decoded | None]:
+        """The stream can be entered anew: what the decoder still holds of before."""
+        segment, self._segment = self._segment, None
+        if segment is None:
+            return [*decoded(self._context, None)]
+        picture = None if self._due is None else segment.finished(self._due)
+        segment.drain(None)
+        return self._given(picture) if picture is not None else []
+
+    def _enter(self, stream_s: float) -> None:
+        self._span_s = None if self._entry_s is None else stream_s - self._entry_s
+        self._entry_s = stream_s
+        if self._in_step():
+            self._sampler = Sampler(self._fps)  # begins with this frame
+
+    def _next(self, segment: Segment, stream_s: float) -> list[Decoded | None]:
+        place = len(segment.packets) - 1
+        if self._due is not None and place == 0:
+            self._due = 0  # what was wanted did not decode: this stands in for it
+        elif self._due is not None:
+            self._passed += 1
+        elif self._wants(stream_s):
+            self._due = place
+        if self._due is None:
+            if not self._is_last(stream_s):
+                segment.follow()
+            return [None]
+        picture = segment.find(self._due, last=self._is_last(stream_s))
+        if picture is not None and picture.interlaced_frame:
+            self._syntax.known = False  # two packets may be one frame
+            return self._give_up(segment)
+        return [] if picture is None else self._given(picture)
+
+    def _given(self, picture: Decoded) -> list[Decoded | None]:
+        passed, self._passed, self._due = self._passed, 0, None
+        return [*[None] * passed, picture]
+
+    def _wants(self, stream_s: float) -> bool:
+        if self._entry_s is None or self._span_s is None or not self._in_step():
+            return self._sampler.wants(stream_s)
+        into_s, near_s = stream_s - self._entry_s, 0.5 / self._fps
+        if into_s > self._span_s + near_s:
+            self._span_s = None  # the key frame is overdue, so its rhythm is not known any more
+        elif into_s > self._span_s - near_s:
+            return False  # the key frame itself is about to come
+        return self._sampler.wants(stream_s)
+
+    def _in_step(self) -> bool:
+        periods = (self._span_s or 0.0) * self._fps
+        return periods > 0.5 and abs(periods - round(periods)) < SAME
+
+    def _is_last(self, stream_s: float) -> bool:
+        """Whether a key frame is expected before the next picture is wanted."""
+        if self._entry_s is None or self._span_s is None:
+            return False
+        to_key_s = self._entry_s + self._span_s - stream_s
+        return to_key_s < self._sampler.next_s - stream_s + self._frame_s / 2
+
+    def _give_up(self, segment: Segment) -> list[Decoded | None]:
+        """There is no end to this segment, or no telling: decode all there is until the next entry."""
+        self._segment, self._due = None, None
+        pictures = segment.rest()
+        return self._given(pictures[-1]) if pictures else []
+
+    def _seconds(self, pts: int | None) -> float | None:
+        return None if pts is None else float(pts * self._base)
