@@ -32,6 +32,11 @@ def choose_variant(bundle: ModelBundle, wanted: str) -> str:
     )
 
 
+def input_shape(bundle: ModelBundle) -> tuple[int, ...]:
+    spec = bundle.manifest.input
+    return 1, 3 * spec.frames, spec.height, spec.width
+
+
 def open_runtime(bundle: ModelBundle, variant: str) -> Runtime:
     """The variant's model, checked against the manifest's input. Raises BundleError."""
     spec = bundle.manifest.input
@@ -40,7 +45,7 @@ def open_runtime(bundle: ModelBundle, variant: str) -> Runtime:
         f"{bundle.folder}/{bundle.manifest.variants.get(variant, '')}",
         threads=1 if spec.tiling == "none" else TILE_THREADS,
     )
-    wanted = (1, 3 * spec.frames, spec.height, spec.width)
+    wanted = input_shape(bundle)
     if runtime.input_shape != wanted:
         found = "x".join(map(str, runtime.input_shape))
         raise BundleError(

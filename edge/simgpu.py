@@ -21,9 +21,7 @@ from edge.gpu import Toolkit
 FACTS = Path(__file__).parent / "nvidia_api"
 TENSORRTS = ("10.3.0", "10.13.3.9", "10.16.1.11", "11.4.0.106")
 CUDAS = ("12.9.10", "13.5.0")
-_FIRST_ADDRESS = (
-    0x7F00_0000_0000  # nothing of the host is mapped there: a device pointer read by mistake crashes
-)
+_FIRST_ADDRESS = 1 << 56  # no host maps memory there: following a device pointer by mistake crashes
 
 
 class Misuse(Exception):  # noqa: N818 - what a real GPU answers with silence or a crash
@@ -124,6 +122,8 @@ class SimCudart:
     def _answer(self, name: str, function: Callable[..., Any], arguments: tuple[Any, ...]) -> tuple[Any, ...]:
         self._gpu.record.append(name)
         if name in self._gpu.failing:
+            for lost in self._gpu.streams.values():
+                lost.clear()
             return self.cudaError_t.cudaErrorLaunchFailure, None
         code, *returned = function(self._gpu, *arguments)
         return getattr(self.cudaError_t, code), *returned

@@ -18,6 +18,7 @@ from edge.settings import Settings
 
 SYSTEMD = Path(__file__).parent.parent / "systemd"
 UNIT = SYSTEMD / "skerry.service"
+ENGINE = SYSTEMD / "skerry-engine.service"
 EXAMPLE = SYSTEMD / "skerry.toml"
 SYSUSERS = SYSTEMD / "skerry.sysusers"
 
@@ -26,11 +27,11 @@ sysusers = shutil.which("systemd-sysusers")
 needs_analyze = pytest.mark.skipif(analyze is None, reason="systemd-analyze is not installed")
 
 
-def unit() -> ConfigParser:
+def unit(file: Path = UNIT) -> ConfigParser:
     """Strict: a key given twice is an error."""
     parser = ConfigParser(interpolation=None, delimiters=("=",))
     parser.optionxform = str  # type: ignore[assignment,method-assign]
-    parser.read_string(UNIT.read_text())
+    parser.read_string(file.read_text())
     return parser
 
 
@@ -43,15 +44,16 @@ def verify(folder: Path, text: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
 
 
-def installed() -> str:
+def installed(file: Path = UNIT) -> str:
     """The unit with a program that exists here, as on a drone where it is installed."""
-    return UNIT.read_text().replace("/opt/skerry/.venv/bin/skerry", sys.executable)
+    return file.read_text().replace("/opt/skerry/.venv/bin/skerry", sys.executable)
 
 
 @needs_analyze
-def test_systemd_finds_nothing_wrong_with_the_unit(tmp_path: Path) -> None:
-    assert "/opt/skerry/.venv/bin/skerry" in UNIT.read_text()
-    verdict = verify(tmp_path, installed())
+@pytest.mark.parametrize("file", [UNIT, ENGINE], ids=lambda file: file.name)
+def test_systemd_finds_nothing_wrong_with_the_unit(file: Path, tmp_path: Path) -> None:
+    assert "/opt/skerry/.venv/bin/skerry" in file.read_text()
+    verdict = verify(tmp_path, installed(file))
     assert (verdict.returncode, verdict.stderr) == (0, "")
 
 
@@ -166,3 +168,21 @@ def test_the_credential_that_the_unit_offers_is_the_one_that_the_example_names()
     offered = re.search(r"^#LoadCredential=([\w-]+):", UNIT.read_text(), re.MULTILINE)
     assert offered is not None
     assert f'password_file = "{offered[1]}"' in EXAMPLE.read_text()
+
+
+def test_the_engine_is_built_before_the_daemon_starts_and_cannot_keep_it_from_starting() -> None:
+    built = unit(ENGINE)
+    assert built["Service"]["Type"] == "oneshot"
+    assert built["Unit"]["Before"] == built["Install"]["WantedBy"] == UNIT.name
+    assert "RemainAfterExit" not in built["Service"], (
+        "after a new bundle a restart of the daemon builds again"
+    )
+    assert "Requires" not in UNIT.read_text()
+
+
+def test_the_engine_is_built_for_the_daemon_where_the_daemon_looks() -> None:
+    daemon, built = unit()["Service"], unit(ENGINE)["Service"]
+    shared = ("User", "Group", "SupplementaryGroups", "StateDirectory", "WorkingDirectory", "UMask")
+    assert {key: built[key] for key in shared} == {key: daemon[key] for key in shared}
+    words, flown = shlex.split(built["ExecStart"]), shlex.split(daemon["ExecStart"])
+    assert (words[1:4], words[4]) == (["engine", "build", "--settings"], flown[3])

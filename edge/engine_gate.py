@@ -1,0 +1,126 @@
+"""The gate on the device: an engine flies only if it says what ONNX Runtime says of the same model in fp32.
+
+The pictures are painted, alike on every machine, and need no calibration: this finds an engine that computes
+something else, not one that is a little worse on somebody's coast: that was measured at export.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from edge.bundle import ModelBundle, Scoring
+from edge.engines import GateResult
+from edge.frames import Picture
+from edge.localize import error_map
+from edge.observer import HEAD, Raw, probability
+from edge.preprocess import InputSpec, pair_to_tensor, to_tensor
+from edge.runtimes import Tensor
+from edge.simcam import Painter, Scene
+
+FRAMES = 16
+SCENE = Scene(width=640, height=480, fps=1.0, intruder_every=6.0)  # every other picture has an intruder
+LIGHTS = (1.0, 0.4, 1.6)  # by day, at dusk, blinding
+LEAST = 1e-6  # of a score: what is smaller is rounding
+SPREAD_FLOOR = 0.01  # of the widest channel's spread, as in calibration
+
+Model = Callable[[Tensor], Tensor]
+Scores = NDArray[np.float64]
+
+
+@dataclass(frozen=True, slots=True)
+class Tolerance:
+    """`drift`: largest relative change of a score; `features`: largest mean change of a picture's features,
+    in their standard deviations."""
+
+    drift: float = 0.005
+    features: float = 0.02
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Answer:
+    """What a model says of every picture: pictures x branches, and pictures x channels x places."""
+
+    scores: Scores
+    features: NDArray[np.float32]
+
+    @property
+    def finite(self) -> bool:
+        return bool(np.isfinite(self.scores).all() and np.isfinite(self.features).all())
+
+
+def gate(bundle: ModelBundle, engine: Model, reference: Model, tolerance: Tolerance) -> GateResult:
+    """Raises nothing for an engine that fails: `refusal` says why."""
+    spec, scoring = bundle.manifest.input, bundle.manifest.scoring
+    tensors = list(pictures(spec))
+    told, truth = answer(tensors, engine, scoring), answer(tensors, reference, scoring)
+    if not told.finite:
+        return GateResult(
+            frames=len(tensors), max_drift=None, mean_drift=None, refusal="it gives NaN or infinity"
+        )
+    usual = np.maximum(np.median(truth.scores, axis=0), LEAST)  # what is less foreign raises no alarm
+    drift = np.abs(told.scores - truth.scores) / np.maximum(truth.scores, usual)
+    moved = _moved(told.features, truth.features)
+    return GateResult(
+        frames=len(tensors),
+        max_drift=float(drift.max(initial=0)),
+        mean_drift=float(drift.mean()) if drift.size else 0.0,
+        feature_drift=moved,
+        refusal=_refusal(float(drift.max(initial=0)), moved, tolerance),
+    )
+
+
+def _refusal(drift: float, moved: float | None, tolerance: Tolerance) -> str:
+    if drift > tolerance.drift:
+        return f"it moves a score by {drift:.2%}, more than the {tolerance.drift:.2%} allowed"
+    if moved is not None and moved > tolerance.features:
+        return f"it moves the features by {moved:.2%} of their spread, allowed are {tolerance.features:.2%}"
+    return ""
+
+
+def pictures(spec: InputSpec) -> Iterator[Tensor]:
+    """The fixed pictures at the model's size; of a model of pairs each with the one before it."""
+    painter = Painter(SCENE)
+    shown = [_lit(painter.picture(n), LIGHTS[n % len(LIGHTS)]) for n in range(FRAMES + 1)]
+    if spec.frames == 1:
+        yield from (to_tensor(picture, spec) for picture in shown[1:])
+        return
+    sized = [np.asarray(cv2.resize(one, (spec.width, spec.height)), np.uint8) for one in shown]
+    for before, now in itertools.pairwise(sized):
+        yield pair_to_tensor(now, before, spec)
+
+
+def _lit(picture: Picture, light: float) -> Picture:
+    return np.asarray(cv2.convertScaleAbs(picture, alpha=light), np.uint8)
+
+
+def answer(tensors: list[Tensor], model: Model, scoring: Scoring) -> Answer:
+    """Per branch the peak of its windowed map, as in flight; what needs calibrating goes by its features."""
+    scores, features = [], []
+    for tensor in tensors:
+        output = model(tensor)
+        raw = _raw(tensor, output, scoring)
+        scores.append([float(one.max()) for one in raw.maps(scoring, None) if one is not None])
+        kept = output[0, HEAD:] if raw.head is not None else output[0, :0]
+        features.append(kept.reshape(kept.shape[0], kept.shape[1] * kept.shape[2]))
+    return Answer(np.array(scores, np.float64), np.stack(features))
+
+
+def _raw(tensor: Tensor, output: Tensor, scoring: Scoring) -> Raw:
+    if output.shape == tensor.shape:
+        return Raw(error=error_map(tensor, output, relight=scoring.relight))
+    return Raw(head=probability(output[0, :HEAD]))
+
+
+def _moved(told: NDArray[np.float32], truth: NDArray[np.float32]) -> float | None:
+    """The picture whose features moved most, on average over them; None for a model without."""
+    if truth.size == 0:
+        return None
+    spread = truth.std(axis=(0, 2), keepdims=True)
+    floor = max(SPREAD_FLOOR * float(spread.max()), float(np.finfo(np.float32).tiny))
+    return float((np.abs(told - truth) / np.maximum(spread, floor)).mean(axis=(1, 2)).max())
