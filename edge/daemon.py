@@ -15,7 +15,9 @@ from typing import TextIO
 
 from edge.bundle import Calibration, ModelBundle, load_bundle
 from edge.clock import Clock, SystemClock, boot_id
-from edge.detector import choose_variant, open_detector, open_runtime
+from edge.detector import open_detector
+from edge.engine_choice import open_fastest
+from edge.engines import FOLDER, EngineStore
 from edge.errors import SettingsError, SkerryError
 from edge.events import Status, Topics, uuid7
 from edge.incidents import Incidents, Levels
@@ -40,15 +42,14 @@ def run(settings: Settings) -> None:
     with StopSignals() as stop, ExitStack() as stack:
         bundle = load_bundle(settings.bundle)
         calibration = bundle.calibration()
-        variant = choose_variant(bundle, settings.variant)
-        runtime = stack.enter_context(open_runtime(bundle, variant))
-        detector = open_detector(bundle, runtime)
+        choice = open_fastest(bundle, settings.variant, EngineStore(settings.state_dir / FOLDER))
+        detector = open_detector(bundle, stack.enter_context(choice.runtime))
         stack.enter_context(_only_one(settings.state_dir))
         outbox = stack.enter_context(closing(Outbox(settings.state_dir / "outbox.sqlite")))
         source = _open_camera(settings, clock)
         stack.callback(source.close)
-        _warn_of_mismatch(calibration, variant, settings)
-        link = _open_link(settings, bundle, outbox, clock)
+        _warn_of_mismatch(calibration, choice.variant, settings)
+        link = _open_link(settings, bundle, choice.why, outbox, clock)
         link.start()
         recorder = _recorder(settings, bundle, calibration, link, outbox, source, clock)
         log.info("flying %s as %s on %s", bundle.manifest.name, link.topics.base, redact(settings.source))
@@ -77,7 +78,7 @@ def _open_camera(settings: Settings, clock: Clock) -> FrameSource:
     )
 
 
-def _open_link(settings: Settings, bundle: ModelBundle, outbox: Outbox, clock: Clock) -> Link:
+def _open_link(settings: Settings, bundle: ModelBundle, runtime: str, outbox: Outbox, clock: Clock) -> Link:
     session = uuid7()
     topics = Topics(settings.site, settings.drone)
     birth = Status(
@@ -88,6 +89,7 @@ def _open_link(settings: Settings, bundle: ModelBundle, outbox: Outbox, clock: C
         reason="started",
         software=_software(),
         bundle=bundle.digest,
+        runtime=runtime,
         settings=hashlib.sha256(settings.model_dump_json().encode()).hexdigest(),
         boot_id=boot_id(),
         since=moment(clock, boot_id()),

@@ -106,6 +106,7 @@ class Status(_Message):
     reason: Literal["started", "stopped", "lost", "failed"]
     software: Text | None = None
     bundle: Text | None = None  # digest
+    runtime: Text | None = None  # what computes the bundle's model, and why nothing faster does
     settings: Text | None = None  # digest
     boot_id: Text | None = None
     since: Moment | None = None
