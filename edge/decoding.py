@@ -145,11 +145,13 @@ class Segment:
                 return None
             self._pictures.clear()
             self._fed, self._drained = 0, False
-        while not (self._drained or self._out(place)) and self._fed < len(self.packets):
+        while not (self._drained or self._out(place)):
             if last and self._fed > place:
                 self.drain(time)
-            else:
+            elif self._fed < len(self.packets):
                 self._feed(time)
+            else:
+                break
         if self._out(place):
             return self._pictures[0]
         self._failed = place if self._drained else -1

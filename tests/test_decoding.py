@@ -95,6 +95,7 @@ class Counted:
 
     def __init__(self, context: Any) -> None:
         self.context, self.skip_frame, self.full, self.fed = context, "DEFAULT", 0, 0
+        self.name, self.extradata = context.name, context.extradata
 
     def decode(self, packet: Any) -> Any:
         if packet is not None:
