@@ -1,40 +1,33 @@
 """Live cameras, one class a kind, each with open / read / close; `edge.live` gives them thread and slot.
 
 All calls come from one thread. A camera that fails raises CameraError, and may then be opened again.
-Messages use `name`, in which the secrets of the URI are masked; foreign messages repeat the URI, so they
-are never passed on whole nor chained.
+Network cameras are in `edge.streams`. Messages use `name`, in which the secrets of the URI are masked.
 """
 
 from __future__ import annotations
 
-import re
+import logging
 import threading
 import time
-from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import Any, Literal, Protocol, TypeAlias
 
-import av
-import av.container
-import av.error
 import cv2
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field
 
-from edge.decoding import AV_ERRORS, Decoded, Packet, decoded
 from edge.errors import CameraError
 from edge.frames import Picture
 from edge.pictures import opencv_silent
 from edge.pipeline import EndOfStream
-from edge.thinning import Thinner
-from edge.videos import bgr, stated_fps
+from edge.recordings import Sampler
+
+log = logging.getLogger("skerry")
 
 TIMEOUT_S = 5.0  # to open, and to wait for the next packet
-# What a network camera may make us open: never a local file, whatever its playlist says.
-PROTOCOLS = "rtsp,rtsps,rtp,srtp,http,https,httpproxy,tcp,udp,tls,crypto"
 
 # A picture that is converted only when it is looked at: of 30 a second, 2 are. Raises CameraError.
 Shot: TypeAlias = Callable[[], Picture]
@@ -57,104 +50,24 @@ class Camera(Protocol):
     def close(self) -> None: ...
 
 
-class StreamCamera:
-    """rtsp(s)://, http(s):// (MPEG-TS, motion JPEG), tcp:// (MPEG-TS), by PyAV with one decoder thread.
+class CaptureCamera:
+    """A `cv2.VideoCapture`: USB cameras and GStreamer pipelines.
 
-    `fps`: how many pictures a second will be looked at; None for all of them.
+    `fps`: how many pictures a second will be looked at, so that only those are decoded (motion JPEG) and
+    converted; None for all of them.
     """
 
     def __init__(
-        self, uri: str, name: str, timeout_s: float = TIMEOUT_S, *, fps: float | None = None
+        self,
+        name: str,
+        capture: Callable[[], Any],
+        advice: str,
+        fps: float | None = None,
+        now_s: Callable[[], float] = time.monotonic,
     ) -> None:
         self.name = name
-        self._uri = uri
-        self._timeout_s = timeout_s
-        self._fps = fps
-        self._container: av.container.InputContainer | None = None
-        self._packets: Iterator[Packet] = iter(())
-        self._pictures: Callable[[Packet], Sequence[Decoded | None]] = lambda _: ()
-        self._came: deque[Decoded | None] = deque()
-
-    def open(self) -> None:
-        began = time.monotonic()
-        failure = self._try_open()
-        if failure:
-            late = time.monotonic() - began >= self._timeout_s
-            raise CameraError(
-                f"Camera {self.name} cannot be opened: "
-                f"{f'no answer within {self._timeout_s:g} s' if late else failure}; "
-                "check the address, the login and that the camera is on."
-            )
-
-    def _try_open(self) -> str:
-        """'' or why not."""
-        options = {"rtsp_transport": "tcp", "protocol_whitelist": PROTOCOLS}
-        try:
-            container = av.open(
-                self._uri,
-                options=options,
-                timeout=(self._timeout_s, self._timeout_s),
-                metadata_errors="ignore",
-            )
-        except (*AV_ERRORS, OSError) as error:
-            return _reason(error)
-        self._container = container
-        stream = next((s for s in container.streams.video if s.codec_context is not None), None)
-        if stream is None:
-            self.close()
-            return "it sends no video that can be decoded"
-        stream.codec_context.thread_count = 1
-        self._packets = container.demux(stream)
-        self._pictures = partial(decoded, stream.codec_context)
-        if self._fps is not None and stream.time_base is not None:
-            fps = min(self._fps, stated_fps(stream))
-            self._pictures = Thinner(stream.codec_context, stream.time_base, fps, stated_fps(stream)).push
-        return ""
-
-    def read(self) -> Shot | None:
-        while not self._came:
-            self._came.extend(self._pictures(self._packet()))
-        picture = self._came.popleft()
-        return None if picture is None else partial(self._converted, picture)
-
-    def _packet(self) -> Packet:
-        failure = "the camera ended the stream"
-        try:
-            packet = next(self._packets, None)
-        except (*AV_ERRORS, OSError) as error:
-            packet, failure = None, _reason(error)
-        if packet is None or not packet.size:  # an empty one says that this is the end
-            raise CameraError(f"Camera {self.name} stopped sending: {failure}.")
-        return packet
-
-    def _converted(self, picture: Decoded) -> Picture:
-        try:
-            return bgr(picture)
-        except AV_ERRORS as error:
-            raise CameraError(
-                f"Camera {self.name} sends pictures that cannot be converted: {error}."
-            ) from error
-
-    def close(self) -> None:
-        if self._container is not None:
-            self._container.close()
-        self._container = None
-        self._packets = iter(())
-        self._came.clear()
-
-
-def _reason(error: BaseException) -> str:
-    """Why, without the address that a foreign message would repeat."""
-    if isinstance(error, av.error.ExitError):  # how PyAV's own timeout ends a call
-        return "nothing came in time"
-    return str(getattr(error, "strerror", None) or type(error).__name__)
-
-
-class CaptureCamera:
-    """A `cv2.VideoCapture`: USB cameras and GStreamer pipelines."""
-
-    def __init__(self, name: str, capture: Callable[[], Any], advice: str) -> None:
-        self.name = name
+        self._wants = (lambda _: True) if fps is None else Sampler(fps).wants
+        self._now_s = now_s
         self._make = capture
         self._advice = advice
         self._capture: Any = None
@@ -167,14 +80,25 @@ class CaptureCamera:
             self.close()
             raise CameraError(f"Camera {self.name} cannot be opened; {self._advice}.")
 
-    def read(self) -> Shot:
-        try:
-            good, image = self._capture.read() if self._capture is not None else (False, None)
-        except cv2.error:  # a damaged motion JPEG picture
-            good, image = False, None
-        if not good or image is None:
+    def read(self) -> Shot | None:
+        good, image = self._grabbed()
+        if not good:
             raise CameraError(f"Camera {self.name} stopped sending pictures.")
-        return lambda: _colour(image)
+        return None if image is None else partial(_colour, image)
+
+    def _grabbed(self) -> tuple[bool, Any]:
+        """Whether there was a picture, and the picture where it is wanted."""
+        if self._capture is None:
+            return False, None
+        try:
+            if not self._capture.grab():
+                return False, None
+            if not self._wants(self._now_s()):
+                return True, None
+            good, image = self._capture.retrieve()
+        except cv2.error:  # a damaged motion JPEG picture
+            return False, None
+        return bool(good) and image is not None, image
 
     def close(self) -> None:
         if self._capture is not None:
@@ -196,12 +120,21 @@ class Wish(BaseModel):
     height: int = Field(default=0, ge=0, le=8192)
     fps: int = Field(default=0, ge=0, le=240)
 
+    @property
+    def large(self) -> bool:
+        """Beyond this USB 2 carries 30 fps only as motion JPEG."""
+        return self.width * self.height > 640 * 480
 
-def v4l2_camera(device: str, name: str, wish: Wish) -> CaptureCamera:
+
+def device_path(device: str) -> Path:
     """`device`: a number or a path."""
-    path = Path(f"/dev/video{device}") if device.isdigit() else Path(device)
+    return Path(f"/dev/video{device}") if device.isdigit() else Path(device)
+
+
+def v4l2_camera(device: str, name: str, wish: Wish, fps: float | None = None) -> CaptureCamera:
+    path = device_path(device)
     advice = f"check that no other program uses {path} and that this user is in group video"
-    return CaptureCamera(name, lambda: _v4l2_capture(path, name, wish), advice)
+    return CaptureCamera(name, lambda: _v4l2_capture(path, name, wish), advice, fps)
 
 
 def _v4l2_capture(path: Path, name: str, wish: Wish) -> Any:
@@ -210,7 +143,7 @@ def _v4l2_capture(path: Path, name: str, wish: Wish) -> Any:
         raise CameraError(f"Camera {name}: there is no {path}; this machine has {there}.")
     capture = cv2.VideoCapture(str(path), cv2.CAP_V4L2)
     capture.set(cv2.CAP_PROP_BUFFERSIZE, 1)
-    if wish.width * wish.height > 640 * 480:  # beyond this USB 2 carries 30 fps only as motion JPEG
+    if wish.large:
         capture.set(cv2.CAP_PROP_FOURCC, cv2.VideoWriter.fourcc(*"MJPG"))
     for quality, value in (
         (cv2.CAP_PROP_FRAME_WIDTH, wish.width),
@@ -222,38 +155,51 @@ def _v4l2_capture(path: Path, name: str, wish: Wish) -> Any:
     return capture
 
 
-def gst_camera(pipeline: str, name: str, build: str | None = None) -> CaptureCamera:
-    """A GStreamer pipeline that ends in an appsink. Raises CameraError where OpenCV has no GStreamer."""
-    if not re.search(r"GStreamer:\s+YES", build or cv2.getBuildInformation()):
-        raise CameraError(
-            f"Camera {name} needs an OpenCV built with GStreamer and this one is not; use JetPack's own "
-            "(python -m venv --system-site-packages) or watch the camera by rtsp:// or v4l2://."
-        )
+def gst_camera(pipeline: Callable[[], str], name: str) -> CaptureCamera:
+    """A GStreamer pipeline that ends in an appsink; needs an OpenCV that has GStreamer."""
     advice = "try the pipeline with gst-launch-1.0 and see that it ends in an appsink"
-    return CaptureCamera(name, lambda: cv2.VideoCapture(pipeline, cv2.CAP_GSTREAMER), advice)
+    return CaptureCamera(name, lambda: cv2.VideoCapture(pipeline(), cv2.CAP_GSTREAMER), advice)
 
 
-def csi_pipeline(sensor: int, wish: Wish) -> str:
-    """A Jetson's own camera: scaled and thinned out in the VIC, before the CPU converts anything."""
-    width, height, fps = wish.width or 1280, wish.height or 720, wish.fps or 10
-    return (
-        f"nvarguscamerasrc sensor-id={sensor} ! "
-        "video/x-raw(memory:NVMM),width=1920,height=1080,framerate=30/1,format=NV12 ! "
-        f"nvvidconv ! video/x-raw,format=BGRx,width={width},height={height} ! "
-        f"videorate drop-only=true max-rate={fps} ! "
-        "videoconvert ! video/x-raw,format=BGR ! appsink drop=true max-buffers=1 sync=false"
-    )
+class EitherCamera:
+    """The camera by its better way; by the plain way once and for all when the better does not open."""
+
+    def __init__(self, better: Camera, plain: Camera) -> None:
+        self.name = better.name
+        self._better: Camera | None = better
+        self._plain = plain
+
+    @property
+    def _chosen(self) -> Camera:
+        return self._better or self._plain
+
+    def open(self) -> None:
+        if self._better is not None:
+            try:
+                return self._better.open()
+            except CameraError as error:
+                log.warning("%s Decoding in software instead.", error)
+                self._better.close()
+                self._better = None
+        return self._plain.open()
+
+    def read(self) -> Shot | None:
+        return self._chosen.read()
+
+    def close(self) -> None:
+        self._chosen.close()
 
 
 @dataclass
 class FakeCamera:
     """A camera that does what its script says and records what was asked of it.
 
-    Each `read` takes the next item: a picture is given, an exception raised, "hang" blocks until
-    `released` is set. `openings` does the same for `open`, which succeeds once they are used up.
+    Each `read` takes the next item: a picture is given, None is one that is not looked at, an exception is
+    raised, "hang" blocks until `released` is set. `openings` does the same for `open`, which succeeds once
+    they are used up.
     """
 
-    script: Iterable[Picture | Exception | Literal["hang"]]
+    script: Iterable[Picture | Exception | Literal["hang"] | None]
     openings: Iterable[Exception | Literal["hang"]] = ()
     name: str = "fake://"
     record: list[str] = field(default_factory=list)
@@ -267,10 +213,12 @@ class FakeCamera:
         self.record.append("open")
         self._act(next(self._openings, None))
 
-    def read(self) -> Shot:
+    def read(self) -> Shot | None:
         self.record.append("read")
         item = next(self._script, EndOfStream())
         self._act(item)
+        if item is None:
+            return None
         if not isinstance(item, np.ndarray):
             raise CameraError(f"Camera {self.name} hung.")
         return lambda: self._converted(item)

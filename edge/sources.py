@@ -14,25 +14,22 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Literal, Protocol, TypeVar
-from urllib.parse import parse_qsl, unquote, urlsplit
+from typing import Literal, Protocol
+from urllib.parse import unquote, urlsplit
 
-from pydantic import BaseModel, ValidationError
-
-from edge import camera
 from edge.clock import Clock
 from edge.errors import UsageError, nearest
 from edge.frames import Frame
+from edge.gstreamer import plant
 from edge.live import LiveSource, State
 from edge.pipeline import EndOfStream, FrameSource
 from edge.recordings import Sampler, open_recording
 from edge.simcam import Scene, SimCamera
 from edge.videos import Wants
+from edge.ways import NETWORK, address, options, way
 
-NETWORK = ("rtsp", "rtsps", "http", "https", "tcp")
 SCHEMES = ("file", *NETWORK, "v4l2", "csi", "gst", "sim")
 _SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*):")
-Options = TypeVar("Options", bound=BaseModel)
 
 
 class WatchedSource(FrameSource, Protocol):
@@ -66,56 +63,17 @@ def open_source(
 
 
 def _simulated(uri: str, fps: float, clock: Clock, *, realtime: bool) -> WatchedSource:
-    address, query = _address(uri)
-    if address:
+    where, query = address(uri)
+    if where:
         raise UsageError(f"Source {uri} has an address, but sim:// takes options only, as in sim://?seed=1.")
-    scene = _options(Scene, query, uri)
+    scene = options(Scene, query, uri)
     if realtime:
         return LiveSource(lambda: SimCamera(scene, clock, uri), fps, clock)
     return Replay(SimCamera(scene, clock, uri), fps, clock, realtime=False)
 
 
 def _live(scheme: str, uri: str, fps: float, clock: Clock) -> WatchedSource:
-    name = redact(uri)
-    if scheme in NETWORK:
-        return LiveSource(lambda: camera.StreamCamera(uri, name, fps=fps), fps, clock)
-    if scheme == "gst":
-        pipeline = uri.partition(":")[2]
-        return LiveSource(lambda: camera.gst_camera(pipeline, name), fps, clock)
-    device, query = _address(uri)
-    wish = _options(camera.Wish, query, uri)
-    if scheme == "v4l2":
-        return LiveSource(lambda: camera.v4l2_camera(device or "0", name, wish), fps, clock)
-    sensor = _sensor(device, uri)
-    return LiveSource(lambda: camera.gst_camera(camera.csi_pipeline(sensor, wish), name), fps, clock)
-
-
-def _address(uri: str) -> tuple[str, str]:
-    """What stands before and after the question mark of scheme://address?query."""
-    address, _, query = uri.partition("://")[2].partition("?")
-    return unquote(address), query
-
-
-def _sensor(device: str, uri: str) -> int:
-    if not re.fullmatch(r"[0-9]?", device):
-        raise UsageError(f"Source {uri} names no sensor; csi:// takes its number, as in csi://0.")
-    return int(device or 0)
-
-
-def _options(model: type[Options], query: str, uri: str) -> Options:
-    """The query as a model; raises UsageError naming the option, its value and what would be right."""
-    values = dict(parse_qsl(query, keep_blank_values=True))
-    for key in values:
-        if key not in model.model_fields:
-            known = ", ".join(model.model_fields)
-            raise UsageError(
-                f"Source {uri}: unknown option {key}{nearest(key, model.model_fields)}; it takes {known}."
-            )
-    try:
-        return model.model_validate(values)
-    except ValidationError as error:
-        fault = error.errors()[0]
-        raise UsageError(f"Source {uri}: {fault['loc'][0]}={fault['input']}: {fault['msg']}.") from error
+    return LiveSource(way(scheme, uri, redact(uri), fps, plant()).make, fps, clock)
 
 
 def scheme_of(uri: str) -> str:

@@ -12,21 +12,16 @@ from pathlib import Path
 from types import TracebackType
 from typing import TypeAlias
 
-import av
-import av.container
-import av.video.stream
 import numpy as np
 
 from edge.clock import Clock
+from edge.containers import declared_frames, opened, stated_fps, video_stream
 from edge.decoding import AV_ERRORS, Decoded, Packet, Segment, Syntax, decoded
 from edge.errors import FootageError
 from edge.frames import Frame, Picture
 
 log = logging.getLogger("skerry")
 
-# Formats in which libav sees a "video" where a person sees a text or a single picture.
-NOT_VIDEO = {"tty", "image2", "gif", "ico"}
-FALLBACK_FPS = 25.0  # for a raw stream that states no rate: libav's own assumption
 RESTART_S = 1.0  # a step back by more than this is a new timeline, by less it is jitter
 SHORT = 0.02  # a file that yields this much less than it declares has been cut short
 
@@ -91,9 +86,9 @@ class VideoRecording:
     def __init__(self, path: Path, clock: Clock) -> None:
         self.path = path
         self._clock = clock
-        self._container = _opened(path)
+        self._container = opened(path)
         try:
-            self._stream = _video_stream(self._container, path)
+            self._stream = video_stream(self._container, path)
         except FootageError:
             self.close()
             raise
@@ -116,7 +111,7 @@ class VideoRecording:
 
     @property
     def stated_frames(self) -> int:
-        return _declared_frames(self._container, self._stream, self.fps)
+        return declared_frames(self._container, self._stream, self.fps)
 
     def __iter__(self) -> Iterator[Frame]:
         return self.frames(lambda _: True)
@@ -233,7 +228,7 @@ class VideoRecording:
         return Frame(image, index, stream_s, self._clock.monotonic_ns(), self._clock.utc())
 
     def _account(self, read: int) -> None:
-        declared = _declared_frames(self._container, self._stream, self.fps)
+        declared = declared_frames(self._container, self._stream, self.fps)
         if read == 0:
             raise FootageError(
                 f"Video {self.path} holds no frame that can be decoded; copy it again or record it anew."
@@ -249,64 +244,6 @@ def _later(picture: Decoded, packet: Packet) -> bool:
 def bgr(picture: Decoded) -> Picture:
     """height x width x 3 uint8 BGR, whatever the decoder's pixel format."""
     return np.asarray(picture.to_ndarray(format="bgr24"), dtype=np.uint8)
-
-
-def stated_fps(stream: av.video.stream.VideoStream) -> float:
-    """Frames per second as the stream states them; the guess comes first because AVI doubles the average."""
-    for rate in (stream.guessed_rate, stream.average_rate):
-        if rate and 0.01 <= rate <= 1000:
-            return float(rate)
-    return FALLBACK_FPS
-
-
-def _opened(path: Path) -> av.container.InputContainer:
-    try:
-        if not path.stat().st_size:
-            raise FootageError(f"Video {path} is empty (0 bytes); copy it again or record it anew.")
-        # `file:` and the whitelist: no name like `concat:...` and no playlist inside opens anything else.
-        return av.open(
-            f"file:{path}", options={"protocol_whitelist": "file"}, metadata_errors="ignore", timeout=None
-        )
-    except (*AV_ERRORS, OSError) as error:
-        raise FootageError(
-            f"{path} is not a video that can be read ({_reason(error)}); if it was cut short while recording "
-            "or copying, copy it again, otherwise convert it to H.264 in MP4 or MKV."
-        ) from error
-
-
-def _reason(error: BaseException) -> str:
-    return str(getattr(error, "strerror", None) or error)
-
-
-def _video_stream(container: av.container.InputContainer, path: Path) -> av.video.stream.VideoStream:
-    kind = container.format.name
-    if kind in NOT_VIDEO or kind.endswith("_pipe"):
-        raise FootageError(
-            f"{path} is not a video ({kind}); name a video file, or the folder that holds the pictures."
-        )
-    for stream in container.streams.video:
-        if stream.codec_context is not None and not _is_cover(stream):
-            stream.codec_context.thread_count = 1
-            return stream
-    raise FootageError(f"{path} holds no video that can be decoded ({kind}); name a video file.")
-
-
-def _is_cover(stream: av.video.stream.VideoStream) -> bool:
-    """Is it the picture on a piece of music?"""
-    return bool(stream.disposition & av.stream.Disposition.attached_pic)
-
-
-def _declared_frames(
-    container: av.container.InputContainer, stream: av.video.stream.VideoStream, fps: float
-) -> int:
-    """How many frames the file says it holds, 0 for unsaid. AVI counts fields: trust times first."""
-    if stream.duration and stream.time_base:
-        return round(float(stream.duration * stream.time_base) * fps)
-    if stream.frames:
-        return stream.frames
-    if container.duration and len(container.streams) == 1:  # with sound, the sound may be the longer one
-        return round(container.duration / 1e6 * fps)
-    return 0
 
 
 def _size_change(path: Path, before: tuple[int, int], after: tuple[int, int], stream_s: float) -> str:

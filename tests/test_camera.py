@@ -12,14 +12,13 @@ import cv2
 import numpy as np
 import pytest
 
-from edge.camera import CaptureCamera, FakeCamera, StreamCamera, Wish, csi_pipeline, gst_camera, v4l2_camera
+from edge.camera import CaptureCamera, EitherCamera, FakeCamera, Shot, Wish, v4l2_camera
 from edge.errors import CameraError
+from edge.frames import Picture
 from edge.pipeline import EndOfStream
+from edge.streams import StreamCamera
 from tests.filming import film
 from tests.rtsp_server import Manners, RtspServer
-
-NO_BUILD = "  Video I/O:\n    GStreamer:                   NO\n"
-GST_BUILD = "  Video I/O:\n    GStreamer:                   YES (1.20.3)\n"
 
 
 @pytest.fixture(scope="module")
@@ -32,6 +31,11 @@ def raw_film(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def ts_film(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return film(tmp_path_factory.mktemp("stream") / "card.ts", seconds=1)
+
+
+def shown(shot: Shot | None) -> Picture:
+    assert shot is not None
+    return shot()
 
 
 def opened(uri: str, timeout_s: float = 5.0) -> StreamCamera:
@@ -57,7 +61,7 @@ def refusal(uri: str, timeout_s: float = 5.0) -> CameraError:
 def test_an_rtsp_camera_gives_pictures(raw_film: Path) -> None:
     with RtspServer(raw_film) as server:
         camera = opened(server.uri())
-        pictures = [camera.read()() for _ in range(5)]
+        pictures = [shown(camera.read()) for _ in range(5)]
         camera.close()
     assert all(picture.shape == (48, 64, 3) and picture.dtype == np.uint8 for picture in pictures)
     assert pictures[0].std() > 50  # the test card, not a blank
@@ -67,7 +71,7 @@ def test_an_rtsp_camera_gives_pictures(raw_film: Path) -> None:
 def test_an_rtsp_camera_with_a_login_opens(raw_film: Path) -> None:
     with RtspServer(raw_film, Manners(login="guard:hunter2")) as server:
         camera = opened(server.uri("guard:hunter2"))
-        assert camera.read()().shape == (48, 64, 3)
+        assert shown(camera.read()).shape == (48, 64, 3)
         camera.close()
 
 
@@ -102,7 +106,7 @@ def test_a_camera_that_falls_silent_or_hangs_up_fails_and_opens_again(raw_film: 
         camera.close()
     with RtspServer(raw_film, port=server.port):
         camera.open()
-        assert camera.read()().shape == (48, 64, 3)
+        assert shown(camera.read()).shape == (48, 64, 3)
         camera.close()
 
 
@@ -118,7 +122,7 @@ def test_mpegts_over_tcp_gives_pictures(ts_film: Path) -> None:
     with socket.create_server(("127.0.0.1", 0)) as listener:
         threading.Thread(target=_send, args=(listener, ts_film.read_bytes()), daemon=True).start()
         camera = opened(f"tcp://127.0.0.1:{listener.getsockname()[1]}")
-        assert [camera.read()().shape for _ in range(30)] == [(48, 64, 3)] * 30
+        assert [shown(camera.read()).shape for _ in range(30)] == [(48, 64, 3)] * 30
         camera.close()
 
 
@@ -145,7 +149,7 @@ def web(tmp_path: Path) -> Iterator[str]:
 def test_video_over_http_gives_pictures(web: str, ts_film: Path, tmp_path: Path) -> None:
     (tmp_path / "live.ts").write_bytes(ts_film.read_bytes())
     camera = opened(f"{web}/live.ts")
-    assert camera.read()().shape == (48, 64, 3)
+    assert shown(camera.read()).shape == (48, 64, 3)
     camera.close()
     assert "404" in str(refusal(f"{web}/absent.ts"))
 
@@ -168,7 +172,7 @@ def test_a_capture_gives_pictures_until_it_fails_and_opens_again(ts_film: Path) 
     camera = CaptureCamera("cam", lambda: cv2.VideoCapture(str(ts_film), cv2.CAP_FFMPEG), "check it")
     for _ in range(2):
         camera.open()
-        assert [camera.read()().shape for _ in range(30)] == [(48, 64, 3)] * 30
+        assert [shown(camera.read()).shape for _ in range(30)] == [(48, 64, 3)] * 30
         with pytest.raises(CameraError, match="Camera cam stopped sending pictures"):
             camera.read()
         camera.close()
@@ -187,24 +191,42 @@ def test_an_absent_usb_camera_is_named_with_those_that_are_there(device: str, pa
         v4l2_camera(device, "v4l2://x", Wish()).open()
 
 
-def test_gstreamer_is_asked_of_opencv() -> None:
-    with pytest.raises(CameraError, match=r"gst:x needs an OpenCV built with GStreamer .* JetPack"):
-        gst_camera("videotestsrc ! appsink", "gst:x", NO_BUILD)
-    assert gst_camera("videotestsrc ! appsink", "gst:x", GST_BUILD).name == "gst:x"
+def test_a_capture_decodes_only_what_is_looked_at(ts_film: Path) -> None:
+    moments = iter(number / 30 for number in range(99))
+    camera = CaptureCamera(
+        "cam", lambda: cv2.VideoCapture(str(ts_film), cv2.CAP_FFMPEG), "", 6, moments.__next__
+    )
+    camera.open()
+    shots = [camera.read() for _ in range(30)]
+    assert [place for place, shot in enumerate(shots) if shot is not None] == [0, 5, 10, 15, 20, 25]
+    camera.close()
 
 
-def test_the_jetson_pipeline_scales_and_thins_out_before_the_cpu_converts() -> None:
-    pipeline = csi_pipeline(1, Wish(width=640, height=360, fps=4))
-    steps = [
-        "sensor-id=1",
-        "nvvidconv",
-        "width=640,height=360",
-        "max-rate=4",
-        "videoconvert",
-        "appsink drop=true",
-    ]
-    places = [pipeline.index(step) for step in steps]
-    assert places == sorted(places)
+def test_the_plain_way_is_taken_for_good_where_the_better_does_not_open(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    picture = np.zeros((2, 2, 3), np.uint8)
+    better = FakeCamera([], openings=[CameraError("no such element")], name="better")
+    plain = FakeCamera([picture, CameraError("lost"), picture], name="plain")
+    camera = EitherCamera(better, plain)
+    camera.open()
+    assert shown(camera.read()) is picture
+    with pytest.raises(CameraError, match="lost"):
+        camera.read()
+    camera.close()
+    camera.open()
+    assert better.record == ["open", "close"]
+    assert plain.record == ["open", "read", "convert", "read", "close", "open"]
+
+
+def test_the_better_way_is_kept_where_it_opens() -> None:
+    picture = np.zeros((2, 2, 3), np.uint8)
+    plain = FakeCamera([])
+    camera = EitherCamera(FakeCamera([picture]), plain)
+    camera.open()
+    assert shown(camera.read()) is picture
+    camera.close()
+    assert plain.record == []
 
 
 # --- the fake --------------------------------------------------------------------------------------
@@ -216,7 +238,7 @@ def test_the_fake_follows_its_script_and_records() -> None:
     with pytest.raises(CameraError, match="busy"):
         camera.open()
     camera.open()
-    assert camera.read()() is picture
+    assert shown(camera.read()) is picture
     with pytest.raises(CameraError, match="lost"):
         camera.read()
     with pytest.raises(EndOfStream):

@@ -9,13 +9,15 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from edge.camera import Camera, FakeCamera, StreamCamera
+from edge.camera import Camera, FakeCamera
 from edge.clock import FakeClock, SystemClock
+from edge.decoding import Segment
 from edge.errors import CameraError
 from edge.frames import Frame, Picture
 from edge.live import Capture, LiveSource, Patience
 from edge.pipeline import EndOfStream
 from edge.sources import open_source
+from edge.streams import StreamCamera
 from tests.broker import until
 from tests.filming import film
 from tests.rtsp_server import Manners, RtspServer
@@ -110,6 +112,52 @@ def test_ticks_come_at_the_rate_asked_for_and_late_ones_are_counted() -> None:
     rig.source.read()
     assert rig.source.skipped == 2
     assert rig.source.due_s() == pytest.approx(0.2)
+
+
+# --- a camera that thins out itself ----------------------------------------------------------------
+
+
+def test_frames_that_are_left_out_count_and_show_that_the_camera_lives() -> None:
+    rig = Rig(FakeCamera([*pictures(1), *[None] * 14, *pictures(1, start=1), *[None] * 9]), fps=0.2)
+    rig.step(16)
+    frame = rig.tick()
+    assert frame is not None
+    assert (frame.index, int(frame.image[0, 0, 0])) == (15, 1)
+    rig.clock.advance(1.9)
+    rig.step()
+    rig.clock.advance(1.9)
+    assert state_of(rig.source) == "watching"
+    rig.clock.advance(0.2)
+    assert state_of(rig.source) == "stalled"
+
+
+@pytest.mark.parametrize("phase_s", [0.05, 0.2, 0.3, 0.45])
+def test_ticks_move_to_where_the_pictures_come_and_keep_their_rate(phase_s: float) -> None:
+    rig = Rig(FakeCamera(x for picture in repeat(*pictures(1)) for x in (None, picture)))
+    ages, reads = [], 0
+    for moment in range(400):  # 20 s, a picture each half second, looked at when due
+        rig.clock.now_ns = round(moment * 5e7)
+        if moment % 10 == round(phase_s * 20):
+            rig.step(2)
+        if rig.source.due_s() == 0:
+            reads += 1
+            rig.source.read()
+            newest = rig.captures[-1].newest
+            ages.append((rig.clock.now_ns - newest.mono_ns) / 1e9 if newest else 0.0)
+    assert max(ages[-20:]) <= 0.05
+    assert 39 <= reads <= 41
+    assert rig.source.skipped == 0
+
+
+def test_a_slow_reader_of_a_thinned_camera_skips_and_counts() -> None:
+    rig = Rig(FakeCamera(x for picture in repeat(*pictures(1)) for x in (None, picture)))
+    reads = 0
+    for _ in range(20):
+        rig.clock.advance(0.7)
+        rig.step(2)
+        rig.source.read()
+        reads += 1
+    assert 27 <= reads + rig.source.skipped <= 29  # 14 s of two a second
 
 
 # --- states ----------------------------------------------------------------------------------------
@@ -289,6 +337,31 @@ def test_an_rtsp_camera_that_goes_away_and_comes_back_is_watched_again(raw_film:
         until(reads(source, 3), 20)
         assert source.state == "watching"
         source.close()
+
+
+def test_an_rtsp_camera_is_decoded_only_as_far_as_it_is_looked_at(
+    raw_film: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fed: list[bool] = []
+    feed = Segment._feed
+    monkeypatch.setattr(Segment, "_feed", lambda self, time: fed.append(True) or feed(self, time))
+    with RtspServer(raw_film, Manners(fps=150)) as server:  # a key frame each tenth of a second
+        source = open_source(server.uri(), fps=10, replay="realtime", folder_fps=10, clock=SystemClock())
+        assert isinstance(source, LiveSource)
+        seen: list[Frame] = []
+        until(lambda: len(seen) >= 15 or bool(_read_into(seen, source)))
+        sent = source._capture.taken
+        source.close()
+    assert sent > 100
+    assert len(fed) < sent / 2
+    steps = np.diff([frame.index for frame in seen[5:]])
+    assert np.median(steps) == 15
+
+
+def _read_into(seen: list[Frame], source: LiveSource) -> None:
+    frame = source.read() if source.due_s() == 0 else None
+    if frame is not None:
+        seen.append(frame)
 
 
 def test_no_secret_of_the_uri_reaches_the_log(raw_film: Path, caplog: pytest.LogCaptureFixture) -> None:
