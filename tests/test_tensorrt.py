@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import sys
-from importlib.util import find_spec
 from pathlib import Path
 from types import ModuleType
 
@@ -12,10 +11,9 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from edge import gpu as gpu_module
 from edge import tensorrt_builder, tensorrt_runtime
 from edge.errors import BundleError, SkerryError
-from edge.gpu import Device, EngineError, GpuError, call, describe_device, load_toolkit
+from edge.gpu import Device, EngineError, GpuError, describe_device, load_toolkit
 from edge.runtimes import OnnxRuntime
 from edge.simengine import CONTEXT_BYTES
 from edge.simgpu import TENSORRTS, SimGpu, simulated
@@ -340,41 +338,3 @@ def test_a_jetson_is_told_from_its_siblings_by_its_own_files(tmp_path: Path) -> 
     found = describe_device(simulated(), tmp_path)
     assert found == Device("NVIDIA Jetson Orin Nano Developer Kit", "8.7", 8, "36.4.3", "pmode:0001")
     assert describe_device(simulated(), tmp_path / "pc") == Device("Orin", "8.7", 8, "", "")
-
-
-@pytest.mark.gpu
-@pytest.mark.skipif(find_spec("cuda") is None, reason="cuda-bindings is not installed")
-def test_real_cuda_copies_there_and_back_and_says_when_it_is_full() -> None:
-    from importlib import import_module
-
-    toolkit = gpu_module.Toolkit(None, import_module("cuda.bindings.runtime"))
-    with gpu_module.Lane(toolkit) as lane:
-        here, there, device = lane.pinned(1 << 20), lane.pinned(1 << 20), lane.device(1 << 20)
-        here[:] = np.random.default_rng(0).integers(0, 256, 1 << 20)
-        lane.upload(here, device)
-        lane.download(device, there)
-        lane.wait()
-        np.testing.assert_array_equal(here, there)
-        with pytest.raises(GpuError, match="memory is exhausted"):
-            lane.device(1 << 50)
-        lane.upload(here, device)  # the lane survives it
-        lane.wait()
-    (properties,) = call(toolkit.cudart, "cudaGetDeviceProperties", 0)
-    assert describe_device(toolkit).compute == f"{properties.major}.{properties.minor}"
-
-
-@pytest.mark.gpu
-@pytest.mark.skipif(find_spec("tensorrt") is None, reason="TensorRT is not installed")
-def test_real_tensorrt_builds_runs_and_refuses() -> None:
-    toolkit = load_toolkit()
-    model, lines = BLUR.read_bytes(), list[str]()
-    built = build_engine(model, "blur", toolkit, BuildOptions(), write=lines.append)
-    again = build_engine(model, "blur", toolkit, BuildOptions(), built.timing_cache)
-    assert lines
-    for engine in (built.engine, again.engine):
-        with TensorRtRuntime(engine, "blur", toolkit) as runtime, OnnxRuntime(model, "blur") as truth:
-            for seed in (1, 2):
-                np.testing.assert_allclose(runtime(tensor(seed)), truth(tensor(seed)), atol=2e-3)
-    for spoilt in (b"", b"junk" * 100, built.engine[: len(built.engine) // 2]):
-        with pytest.raises(EngineError):
-            TensorRtRuntime(spoilt, "spoilt", toolkit)
