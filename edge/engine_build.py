@@ -7,6 +7,7 @@ import os
 import shutil
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import datetime, timezone
 from pathlib import Path
@@ -135,9 +136,12 @@ def _built(
 
 
 def _writer(write: Callable[[str], int]) -> Callable[[str], None]:
+    """Called by TensorRT, where an exception of Python's ends the process: a full disk only ends the log."""
+
     def line(text: str) -> None:
         if not text.startswith("VERBOSE"):  # megabytes of it
-            write(text.rstrip("\n") + "\n")
+            with suppress(OSError):
+                write(text.rstrip("\n") + "\n")
 
     return line
 

@@ -70,7 +70,10 @@ def show(settings: SettingsOption = None, engines: EnginesOption = None) -> None
     table = Table("engine", "precision", "TensorRT", "device", "built (UTC)", "MB", "drift", "gate")
     for record in store.records():
         table.add_row(*_row(record))
-    Console().print(table if table.row_count else f"no engines in {store.folder}")
+    if table.row_count:
+        Console().print(table)
+    else:
+        typer.echo(f"no engines in {store.folder}")
 
 
 @app.command()
@@ -110,7 +113,8 @@ def _store(file: Path | None, engines: Path | None) -> EngineStore:
 
 
 def _progress(console: Console) -> Progress:
-    columns = (TextColumn("{task.description}"), BarColumn(), TimeElapsedColumn())
+    # No markup: names of layers have brackets, and an exception in TensorRT's callback would end the process.
+    columns = (TextColumn("{task.description}", markup=False), BarColumn(), TimeElapsedColumn())
     return Progress(*columns, console=console, transient=True, disable=not console.is_terminal)
 
 

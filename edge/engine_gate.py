@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from edge.bundle import ModelBundle, Scoring
 from edge.engines import GateResult
+from edge.errors import BundleError
 from edge.frames import Picture
 from edge.localize import error_map
 from edge.observer import HEAD, Raw, probability
@@ -55,10 +56,12 @@ class Answer:
 
 
 def gate(bundle: ModelBundle, engine: Model, reference: Model, tolerance: Tolerance) -> GateResult:
-    """Raises nothing for an engine that fails: `refusal` says why."""
+    """`refusal` says why an engine fails. Raises BundleError for a reference that gives NaN or infinity."""
     spec, scoring = bundle.manifest.input, bundle.manifest.scoring
     tensors = list(pictures(spec))
     told, truth = answer(tensors, engine, scoring), answer(tensors, reference, scoring)
+    if not truth.finite:
+        raise BundleError(f"the fp32 model of {bundle.folder} gives NaN or infinity; train it again")
     if not told.finite:
         return GateResult(
             frames=len(tensors), max_drift=None, mean_drift=None, refusal="it gives NaN or infinity"
@@ -121,6 +124,6 @@ def _moved(told: NDArray[np.float32], truth: NDArray[np.float32]) -> float | Non
     """The picture whose features moved most, on average over them; None for a model without."""
     if truth.size == 0:
         return None
-    spread = truth.std(axis=(0, 2), keepdims=True)
+    spread = truth.std(axis=(0, 2), keepdims=True, dtype=np.float64)
     floor = max(SPREAD_FLOOR * float(spread.max()), float(np.finfo(np.float32).tiny))
     return float((np.abs(told - truth) / np.maximum(spread, floor)).mean(axis=(1, 2)).max())

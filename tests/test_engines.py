@@ -8,6 +8,7 @@ import shutil
 from collections import namedtuple
 from pathlib import Path
 
+import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -351,6 +352,29 @@ def test_verbose_lines_stay_out_of_the_log(tmp_path: Path) -> None:
         write("VERBOSE of no interest")
         write("WARNING look\n")
     assert (tmp_path / "log").read_text() == "WARNING look\n"
+
+
+def test_a_disk_that_is_full_raises_nothing_into_tensorrt() -> None:
+    def full(text: str) -> int:
+        raise OSError(28, "No space left on device")
+
+    engine_build._writer(full)("ERROR something")
+
+
+def test_a_reference_that_gives_nan_is_the_bundles_fault(bundle: ModelBundle) -> None:
+    with (
+        OnnxRuntime(bundle.model("fp32"), "truth") as truth,
+        pytest.raises(BundleError, match="fp32 model of"),
+    ):
+        gate(bundle, truth, lambda seen: truth(seen) * float("nan"), Tolerance())
+
+
+def test_features_that_never_change_in_the_reference_are_compared_all_the_same(tmp_path: Path) -> None:
+    bundle = gpu_pairs_at(tmp_path / "bundle")
+    flat = np.zeros((1, 6, 12, 16), np.float32)
+    found = gate(bundle, lambda _: flat + np.float32(0.5), lambda _: flat, Tolerance(drift=9.0))
+    assert found.feature_drift is not None
+    assert "features" in found.refusal
 
 
 def test_the_options_of_a_build_are_part_of_the_key(bundle: ModelBundle, store: EngineStore) -> None:
