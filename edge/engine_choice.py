@@ -59,7 +59,7 @@ def _engine(bundle: ModelBundle, store: EngineStore, toolkit: Toolkit, reasons: 
     candidates = store.candidates(bundle, hardware)
     if not candidates:
         reasons.append(_nothing_fits(bundle, store, toolkit, device))
-    elif (newest := _of_this_bundle(bundle, store)[0]).usable is False:
+    elif not (newest := _of_this_bundle(bundle, store)[0]).usable:
         reasons.append(_gated(newest))
     for record in candidates:
         try:
