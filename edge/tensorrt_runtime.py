@@ -1,7 +1,7 @@
 """A TensorRT engine -> callable, for TensorRT 10.3 to 11.4 by the calls that all of these have.
 
-Device and page-locked memory are taken once, when the engine is opened. Never run with a real engine: see
-docs/tensorrt.md for what was proven on what.
+Device and page-locked memory are taken once, when the engine is opened. Never run with a real engine, nor
+on a Jetson: see docs/tensorrt.md for what was proven on what.
 """
 
 from __future__ import annotations

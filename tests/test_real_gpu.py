@@ -128,13 +128,14 @@ def test_frames_go_through_the_runtime_on_real_cuda(cudart: Any) -> None:
 
 
 @pytest.mark.skipif(find_spec("tensorrt_lean_bindings") is None, reason="the lean runtime is not installed")
-@pytest.mark.parametrize("engine", [b"", b"junk" * 1000, b"ftrt" + bytes(4096)])
+@pytest.mark.parametrize(
+    "engine", [b"", b"junk" * 1000, b"ftrt" + bytes(4096)], ids=["empty", "foreign", "spoilt header"]
+)
 def test_the_real_lean_runtime_refuses_what_is_no_engine(cudart: Any, engine: bytes) -> None:
     import_module("tensorrt_lean_libs")
     toolkit = Toolkit(import_module("tensorrt_lean_bindings"), cudart)
     with pytest.raises(EngineError, match="is not an engine for this GPU and TensorRT") as told:
         TensorRtRuntime(engine, "junk", toolkit)
-    print(told.value)
     assert "TensorRT gives no reason" not in str(told.value)
 
 
