@@ -106,7 +106,10 @@ class Calibration(_Part):
 
 
 class Parity(_Part):
-    """A variant against PyTorch, on held-out normal and disturbed frames. Drifts are relative."""
+    """A variant against PyTorch, on held-out normal and disturbed frames. Drifts are relative.
+
+    One that is not within tolerance is not in the bundle, unless that was asked for; its figures stay.
+    """
 
     frames: int
     max_drift: Finite
@@ -116,6 +119,10 @@ class Parity(_Part):
     alarms_lost: int
     within_tolerance: bool
     feature_drift: Finite | None = None  # of models with features: the largest mean change, in their spread
+    heat_iou: Finite | None = (
+        None  # of the places that are hot, those that both say, over those that either says
+    )
+    mixture: str = ""  # what of it is not in the precision that its name says
 
 
 class Manifest(_Part):

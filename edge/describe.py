@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 
+from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.table import Table
 
-from edge.bundle import Branch, ModelBundle, Scoring
+from edge.bundle import Branch, ModelBundle, Parity, Scoring
 from edge.preprocess import InputSpec
 from edge.tiles import Tiling
 
@@ -95,20 +96,42 @@ def _seen(bundle: ModelBundle) -> str:
 
 
 def _parity(bundle: ModelBundle) -> Table:
-    table = Table(title="Against PyTorch on held-out frames", title_justify="left")
-    for column in ("variant", "frames", "score drift max", "mean", "rank correlation", "alarms +/-", "gate"):
-        table.add_column(column, justify="right")
+    table = Table(
+        box=SIMPLE_HEAD,
+        title="Against PyTorch on held-out frames: relative change of scores, hot places in common",
+        caption=_small_print(bundle),
+        title_justify="left",
+        caption_justify="left",
+    )
+    for column in ("variant", "frames", "drift", "mean", "rank corr.", "alarms", "heat", "gate"):
+        table.add_column(column, justify="right", no_wrap=True)
     for variant, parity in sorted(bundle.manifest.parity.items()):
-        table.add_row(
-            variant,
-            str(parity.frames),
-            f"{parity.max_drift:.3%}",
-            f"{parity.mean_drift:.3%}",
-            f"{parity.rank_correlation:.6f}",
-            f"+{parity.alarms_gained} -{parity.alarms_lost}",
-            "passed" if parity.within_tolerance else "DRIFT ALLOWED",
-        )
+        table.add_row(variant, *_figures(parity), _passed(bundle, variant))
     return table
+
+
+def _small_print(bundle: ModelBundle) -> str:
+    gate = bundle.manifest.provenance.get("gate")
+    rule = gate.get("threshold_rule") if isinstance(gate, dict) else None
+    mixtures = [f"{name}: {found.mixture}" for name, found in bundle.manifest.parity.items() if found.mixture]
+    return "\n".join([*mixtures, *([f"alarms at {rule}"] if rule else [])])
+
+
+def _figures(parity: Parity) -> tuple[str, ...]:
+    return (
+        str(parity.frames),
+        f"{parity.max_drift:.3%}",
+        f"{parity.mean_drift:.3%}",
+        f"{parity.rank_correlation:.6f}",
+        f"+{parity.alarms_gained} -{parity.alarms_lost}",
+        "" if parity.heat_iou is None else f"{parity.heat_iou:.3f}",
+    )
+
+
+def _passed(bundle: ModelBundle, variant: str) -> str:
+    if bundle.manifest.parity[variant].within_tolerance:
+        return "passed"
+    return "DRIFT ALLOWED" if variant in bundle.manifest.variants else "left out"
 
 
 def bench_table(

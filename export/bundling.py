@@ -13,34 +13,33 @@ from typing import Any
 
 from edge.bundle import Manifest, ModelBundle, Parity, Scoring, load_bundle, write_bundle
 from edge.errors import BundleError, UsageError
+from export.disturb import DISTURBANCES
 from export.families import FAMILIES
-from export.parity import PROVISIONAL_MARGIN, Tolerance
+from export.gate import Gate
+from export.parity import PROVISIONAL_MARGIN
 from train.checkpoint import Checkpoint
 
 MAX_NAME = 100  # characters, as the manifest has it
 
 
-@dataclass(frozen=True)
-class Gate:
-    """How the variants were held against PyTorch; goes into the provenance."""
+def gate_record(gate: Gate, footage_given: bool, calibrated: Path | None) -> dict[str, Any]:
+    """How the variants were held against PyTorch, for the provenance."""
+    return {
+        "undisturbed": gate.pictures.undisturbed,
+        "pictures": gate.pictures.shows,
+        "footage": "given with --footage" if footage_given else "the checkpoint's validation split",
+        "disturbances": list(DISTURBANCES),
+        "tolerance": asdict(gate.tolerance),
+        **_threshold(gate, calibrated),
+    }
 
-    undisturbed: int
-    shows: str
-    footage: str
-    disturbances: tuple[str, ...]
-    threshold: float
-    tolerance: Tolerance
 
-    def record(self) -> dict[str, Any]:
-        return {
-            "undisturbed": self.undisturbed,
-            "pictures": self.shows,
-            "footage": self.footage,
-            "disturbances": list(self.disturbances),
-            "provisional_threshold": self.threshold,
-            "threshold_rule": f"{PROVISIONAL_MARGIN:g} x the largest PyTorch score of an undisturbed picture",
-            "tolerance": asdict(self.tolerance),
-        }
+def _threshold(gate: Gate, calibrated: Path | None) -> dict[str, Any]:
+    if gate.truth.levels is None or calibrated is None:
+        rule = f"{PROVISIONAL_MARGIN:g} x the largest PyTorch score of an undisturbed picture"
+        return {"provisional_threshold": gate.truth.threshold, "threshold_rule": rule}
+    rule = f"the calibrated threshold of bundle {load_bundle(calibrated).manifest.name}"
+    return {"threshold": gate.truth.levels.alarm, "threshold_rule": rule}
 
 
 def must_be_writable(out: Path, force: bool) -> None:
@@ -95,7 +94,7 @@ class Evidence:
     """Which checkpoint file it was, and what the gate found."""
 
     checkpoint_sha256: str
-    gate: Gate
+    gate: Mapping[str, Any]
     parity: Mapping[str, Parity]
 
 
@@ -119,7 +118,7 @@ def _provenance(checkpoint: Checkpoint, evidence: Evidence) -> dict[str, Any]:
         "weights_sha256": record.weights_sha256,
         "trained_with": dict(record.versions),
         "exported_with": versions(),
-        "gate": evidence.gate.record(),
+        "gate": dict(evidence.gate),
     }
 
 

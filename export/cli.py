@@ -1,112 +1,125 @@
-"""`skerry export`: a checkpoint becomes a bundle, if its variants agree with PyTorch."""
+"""`skerry export`: a checkpoint becomes a bundle of the variants that agree with PyTorch."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Annotated
 
 import typer
 from rich.console import Console
-from rich.table import Table
 
-from edge.bundle import ModelBundle, Parity, Scoring
+from edge.bundle import ModelBundle, Scoring, load_bundle
 from edge.errors import UsageError
 from edge.frames import Frame
 from edge.recordings import find_recordings
-from edge.runtimes import OnnxRuntime
 from export import bundling
-from export.disturb import DISTURBANCES
-from export.families import FAMILIES, Family, flying
+from export.families import FAMILIES, flying
+from export.gate import Gate, levels_of
 from export.held_out import HeldOut
-from export.parity import Reference, Tolerance, check, measure, reference
-from export.variants import Make, parse_variants
+from export.making import Order, keep, make
+from export.parity import Tolerance
+from export.tables import gate_table
+from export.variants import parse_variants
 from train.checkpoint import Checkpoint, load_checkpoint
-from train.footage import Sampling, open_sampled, read_split
+from train.footage import Sampling, SplitName, open_sampled, read_split
+
+Trained = Annotated[Path, typer.Argument(help="What `skerry train` wrote.")]
+Out = Annotated[Path, typer.Option(help="Folder of the bundle.")]
+Variants = Annotated[
+    str | None,
+    typer.Option(help="Which models to make, with commas; those that pass the gate, if not given."),
+]
+Footage = Annotated[
+    list[Path] | None,
+    typer.Option(help="Normal footage to check on, in place of the checkpoint's validation clips."),
+]
+Frames = Annotated[
+    int | None, typer.Option(min=1, max=10_000, help="Held-out frames to check on; 200, or 40 for a scout.")
+]
+MaxDrift = Annotated[float, typer.Option(min=0, help="Largest relative change of any frame's score.")]
+RankCorrelation = Annotated[
+    float, typer.Option(min=-1, max=1, help="Least rank correlation of the scores with PyTorch's.")
+]
+AllowDrift = Annotated[
+    bool, typer.Option("--allow-drift", help="Keep variants beyond the tolerance; the bundle says so.")
+]
+InFloat = Annotated[
+    str | None,
+    typer.Option(help="Layers that the static integers leave in float: first, last or names, with commas."),
+]
+Search = Annotated[
+    bool,
+    typer.Option("--search", help="Find the cheapest set of layers to leave in float that passes the gate."),
+]
+Calibrated = Annotated[
+    Path | None,
+    typer.Option(help="A calibrated bundle of this model: count alarms gained and lost at its threshold."),
+]
+Motion = Annotated[
+    bool | None,
+    typer.Option(
+        "--motion/--no-motion",
+        help="Also watch what moves otherwise than the camera, by optical flow; unless told, a scout "
+        "does and a CAE does not.",
+        show_default=False,
+    ),
+]
+Latent = Annotated[
+    bool, typer.Option("--latent", help="A scout: also watch how unusual its features are at each place.")
+]
+Relight = Annotated[
+    bool, typer.Option("--relight", help="A CAE: leave out of its error what a change of light explains.")
+]
+Force = Annotated[bool, typer.Option("--force", help="Replace the bundle that is at --out.")]
+Name = Annotated[str | None, typer.Option(help="Name of the bundle; the folder's, if not given.")]
 
 
 def export(
-    checkpoint: Annotated[Path, typer.Argument(help="What `skerry train` wrote.")],
-    out: Annotated[Path, typer.Option(help="Folder of the bundle.")],
-    variants: Annotated[
-        str | None, typer.Option(help="Which models to make, with commas; all that there are, if not given.")
-    ] = None,
-    footage: Annotated[
-        list[Path] | None,
-        typer.Option(help="Normal footage to check on, in place of the checkpoint's validation clips."),
-    ] = None,
-    frames: Annotated[
-        int | None,
-        typer.Option(min=1, max=10_000, help="Held-out frames to check on; 200, or 40 for a scout."),
-    ] = None,
-    max_drift: Annotated[
-        float, typer.Option(min=0, help="Largest relative change of any frame's score.")
-    ] = Tolerance.max_drift,
-    min_rank_correlation: Annotated[
-        float, typer.Option(min=-1, max=1, help="Least rank correlation of the scores with PyTorch's.")
-    ] = Tolerance.rank_correlation,
-    allow_drift: Annotated[
-        bool, typer.Option("--allow-drift", help="Keep variants beyond the tolerance; the bundle says so.")
-    ] = False,
-    motion: Annotated[
-        bool | None,
-        typer.Option(
-            "--motion/--no-motion",
-            help="Also watch what moves otherwise than the camera, by optical flow; unless told, a scout "
-            "does and a CAE does not.",
-            show_default=False,
-        ),
-    ] = None,
-    latent: Annotated[
-        bool, typer.Option("--latent", help="A scout: also watch how unusual its features are at each place.")
-    ] = False,
-    relight: Annotated[
-        bool, typer.Option("--relight", help="A CAE: leave out of its error what a change of light explains.")
-    ] = False,
-    force: Annotated[bool, typer.Option("--force", help="Replace the bundle that is at --out.")] = False,
-    name: Annotated[str | None, typer.Option(help="Name of the bundle; the folder's, if not given.")] = None,
+    checkpoint: Trained,
+    out: Out,
+    variants: Variants = None,
+    footage: Footage = None,
+    frames: Frames = None,
+    max_drift: MaxDrift = Tolerance.max_drift,
+    min_rank_correlation: RankCorrelation = Tolerance.rank_correlation,
+    allow_drift: AllowDrift = False,
+    in_float: InFloat = None,
+    search: Search = False,
+    calibrated: Calibrated = None,
+    motion: Motion = None,
+    latent: Latent = False,
+    relight: Relight = False,
+    force: Force = False,
+    name: Name = None,
 ) -> None:
     """Turn a checkpoint into a bundle of ONNX models, each checked against PyTorch.
 
     The check uses frames that the model was not trained on, as they are and disturbed by light, shadow,
-    noise, compression, shift and foreign objects. A model beyond the tolerance ends it with exit code 3, and
-    nothing is written.
+    noise, compression, shift and foreign objects. A model beyond the tolerance is left out; where it was
+    asked for by name, or is the fp32 one, that ends it with exit code 3 and nothing is written.
     """
     title = _name(name, out)
     bundling.must_be_writable(out, force)
     trained = load_checkpoint(checkpoint)
-    family = FAMILIES[trained.kind]
-    makers = _makers(family, variants)
-    if latent and trained.kind != "scout":
-        raise UsageError("--latent: only a scout has features to watch; leave it out")
-    if relight and trained.kind != "cae":
-        raise UsageError("--relight: only an autoencoder's error can be relit; leave it out")
-    scoring = Scoring.for_kind(family.bundle, motion, latent, relight)
-    tolerance = Tolerance(max_drift, min_rank_correlation)
-    status = Console(stderr=True)
+    scoring = _scoring(trained, motion, latent, relight)
+    order = _order(trained, variants, in_float, search)
+    levels = None if calibrated is None else levels_of(load_bundle(calibrated))
+    console, status = Console(), Console(stderr=True)
     with status.status("reading held-out frames"):
-        pictures = _held_out(trained, family, footage or (), frames)
-    network = flying(trained.build())
+        pictures = _held_out(trained, footage or (), frames)
     with status.status("asking PyTorch"):
-        truth = reference(pictures, network)
-    with status.status("converting"):
-        models = {variant: make(network, trained.input) for variant, make in makers.items()}
-    with status.status("comparing"):
-        parity = _measure(models, pictures, truth, tolerance)
-    console = Console()
-    console.print(_table(parity, models, pictures, truth))
-    if not allow_drift:
-        check(parity, tolerance)
-    gate = bundling.Gate(
-        undisturbed=pictures.undisturbed,
-        shows=pictures.shows,
-        footage="given with --footage" if footage else "the checkpoint's validation split",
-        disturbances=tuple(DISTURBANCES),
-        threshold=truth.threshold,
-        tolerance=tolerance,
+        tolerance = Tolerance(max_drift, min_rank_correlation)
+        gate = Gate.on(pictures, flying(trained.build()), tolerance, levels)
+    with status.status("converting and comparing"):
+        models, parity = make(trained, order, gate, lambda: _normal(trained, footage or ()))
+    console.print(gate_table(parity, models, gate))
+    kept = models if allow_drift else keep(models, parity, order, gate.tolerance, console)
+    evidence = bundling.Evidence(
+        bundling.file_digest(checkpoint), bundling.gate_record(gate, bool(footage), calibrated), parity
     )
-    evidence = bundling.Evidence(bundling.file_digest(checkpoint), gate, parity)
-    _say_next(bundling.write(out, trained, title, models, evidence, scoring), console)
+    data = {variant: made.data for variant, made in kept.items()}
+    _say_next(bundling.write(out, trained, title, data, evidence, scoring), console)
 
 
 def _name(given: str | None, out: Path) -> str:
@@ -116,14 +129,30 @@ def _name(given: str | None, out: Path) -> str:
     return name
 
 
-def _makers(family: Family, words: str | None) -> dict[str, Make]:
-    names = family.variants if words is None else parse_variants(words, family.variants)
-    return {name: family.variants[name] for name in names}
+def _scoring(trained: Checkpoint, motion: bool | None, latent: bool, relight: bool) -> Scoring:
+    if latent and trained.kind != "scout":
+        raise UsageError("--latent: only a scout has features to watch; leave it out")
+    if relight and trained.kind != "cae":
+        raise UsageError("--relight: only an autoencoder's error can be relit; leave it out")
+    return Scoring.for_kind(FAMILIES[trained.kind].bundle, motion, latent, relight)
 
 
-def _held_out(checkpoint: Checkpoint, family: Family, footage: Sequence[Path], wanted: int | None) -> HeldOut:
-    frames = _sampled(checkpoint, footage) if footage else read_split(checkpoint, "validation")
-    found = family.held_out(frames, wanted or family.frames, checkpoint.input)
+def _order(trained: Checkpoint, variants: str | None, in_float: str | None, search: bool) -> Order:
+    family = FAMILIES[trained.kind]
+    names = family.usual if variants is None else parse_variants(variants, family.variants)
+    if in_float is None:
+        return Order(names, variants is not None, None, search)
+    if search:
+        raise UsageError("--in-float and --search exclude each other: name the layers, or have them found")
+    words = tuple(word.strip() for word in in_float.split(",") if word.strip())
+    return Order(names, variants is not None, words, search)
+
+
+def _held_out(checkpoint: Checkpoint, footage: Sequence[Path], wanted: int | None) -> HeldOut:
+    family = FAMILIES[checkpoint.kind]
+    found = family.held_out(
+        _frames(checkpoint, footage, "validation"), wanted or family.frames, checkpoint.input
+    )
     if not found.undisturbed:
         raise UsageError(
             "the checkpoint has no validation frames to check on: name normal footage with --footage"
@@ -131,53 +160,22 @@ def _held_out(checkpoint: Checkpoint, family: Family, footage: Sequence[Path], w
     return found
 
 
+def _normal(checkpoint: Checkpoint, footage: Sequence[Path]) -> HeldOut:
+    """What integers are calibrated on: frames that were trained on, so that the gate sees others; of footage
+    given, the same."""
+    family = FAMILIES[checkpoint.kind]
+    return family.held_out(_frames(checkpoint, footage, "train"), family.normal, checkpoint.input)
+
+
+def _frames(checkpoint: Checkpoint, footage: Sequence[Path], split: SplitName) -> Iterator[Frame]:
+    return _sampled(checkpoint, footage) if footage else read_split(checkpoint, split)
+
+
 def _sampled(checkpoint: Checkpoint, footage: Sequence[Path]) -> Iterator[Frame]:
     sampling = Sampling(checkpoint.splits.fps, checkpoint.splits.folder_fps)
     for path in find_recordings(footage):
         with open_sampled(path, sampling) as frames:
             yield from frames
-
-
-def _measure(
-    models: Mapping[str, bytes], pictures: HeldOut, truth: Reference, tolerance: Tolerance
-) -> dict[str, Parity]:
-    parity = {}
-    for variant, data in models.items():
-        with OnnxRuntime(data, f"the {variant} model") as runtime:
-            parity[variant] = measure(pictures, truth, runtime, variant, tolerance)
-    return parity
-
-
-def _table(
-    parity: Mapping[str, Parity], models: Mapping[str, bytes], pictures: HeldOut, truth: Reference
-) -> Table:
-    table = Table(
-        title=f"Against PyTorch: {pictures.undisturbed} held-out {pictures.shows}, as they are and disturbed "
-        f"in {len(DISTURBANCES)} ways",
-        caption=f"alarms at a provisional threshold of {truth.threshold:.4g}, above every undisturbed one",
-        title_justify="left",
-        caption_justify="left",
-    )
-    rows = {variant: _row(found, len(models[variant])) for variant, found in parity.items()}
-    table.add_column("variant")
-    for column in next(iter(rows.values())):
-        table.add_column(column, justify="right")
-    for variant, row in rows.items():
-        table.add_row(variant, *row.values())
-    return table
-
-
-def _row(found: Parity, size: int) -> dict[str, str]:
-    features = {} if found.feature_drift is None else {"features": f"{found.feature_drift:.4%}"}
-    return {
-        "MB": f"{size / 1e6:.1f}",
-        "drift max": f"{found.max_drift:.4%}",
-        "mean": f"{found.mean_drift:.4%}",
-        **features,
-        "rank corr.": f"{found.rank_correlation:.6f}",
-        "alarms + / -": f"{found.alarms_gained} / {found.alarms_lost}",
-        "gate": "[green]passed" if found.within_tolerance else "[red]beyond",
-    }
 
 
 def _say_next(bundle: ModelBundle, console: Console) -> None:

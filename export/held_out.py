@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Protocol, TypeAlias, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from edge.frames import Frame, Picture
-from edge.localize import error_map, windowed
+from edge.localize import Map, cells, error_map, windowed
 from edge.observer import HEAD, probability
 from edge.pairs import Pair, Pairs
 from edge.preprocess import InputSpec, pair_to_tensor, to_tensor
@@ -21,18 +21,22 @@ from export.disturb import DISTURBANCES, Disturbance
 
 Scores: TypeAlias = NDArray[np.float64]
 Features: TypeAlias = NDArray[np.float32]  # pictures x channels x places
+Heats: TypeAlias = NDArray[np.float32]  # pictures x rows x columns
 Model: TypeAlias = Callable[[Tensor], Tensor]
 Taken = TypeVar("Taken")
 
 WINDOW = 3  # pixels of the anomaly map a side, as evidence is scored
+FEW = 5  # a fifth is enough to rank layers by
 SPARSE = slice(2, None, 5)  # rows and columns of the features compared; all would fill the memory
 
 
 @dataclass(frozen=True, eq=False)
 class Answers:
-    """What a model says of each picture: a score and, of a scout, some of its features."""
+    """What a model says of each picture: a score, the evidence at each of its places and, of a scout, some of
+    its features."""
 
     scores: Scores
+    heats: Heats | None = None
     features: Features | None = None
 
 
@@ -43,7 +47,14 @@ class HeldOut(Protocol):
     def undisturbed(self) -> int: ...
     @property
     def shows(self) -> str: ...
+    def tensors(self) -> Iterator[Tensor]:
+        """One after the other, the undisturbed first."""
+        ...
+
     def ask(self, model: Model) -> Answers: ...
+    def few(self) -> HeldOut:
+        """One in FEW of them, disturbed in the same way."""
+        ...
 
 
 @dataclass(frozen=True, eq=False)
@@ -56,9 +67,20 @@ class Thumbnails:
     shows: str = "whole frames"
 
     def ask(self, model: Model) -> Answers:
-        tensors = (to_tensor(picture, self.spec) for picture in self.pictures)
-        errors = (error_map(tensor, model(tensor)) for tensor in tensors)
-        return Answers(np.array([error.mean(dtype=np.float64) for error in errors]))
+        scores, heats = [], []
+        for tensor in self.tensors():
+            error = error_map(tensor, model(tensor))
+            scores.append(error.mean(dtype=np.float64))
+            heats.append(cells(windowed(error, WINDOW)))
+        return Answers(np.array(scores), np.stack(heats))
+
+    def tensors(self) -> Iterator[Tensor]:
+        for picture in self.pictures:
+            yield to_tensor(picture, self.spec)
+
+    def few(self) -> Thumbnails:
+        kept = [p for n, p in enumerate(self.pictures) if n % self.undisturbed % FEW == 0]
+        return replace(self, pictures=tuple(kept), undisturbed=-(-self.undisturbed // FEW))
 
 
 @dataclass(frozen=True, eq=False)
@@ -83,18 +105,23 @@ class Tiles:
                 shown = disturbed(pair, disturb, (self.seed, kind, number)) if disturb else pair
                 yield pair_to_tensor(shown.now, shown.earlier, self.spec)
 
+    def few(self) -> Tiles:
+        return replace(self, pairs=self.pairs[::FEW])
+
     def ask(self, model: Model) -> Answers:
-        scores, features = [], []
+        scores, heats, features = [], [], []
         for tensor in self.tensors():
             evidence = model(tensor)[0]
-            scores.append(peak(evidence[:HEAD]))
+            heat = foreign(evidence[:HEAD])
+            scores.append(float(heat.max()))
+            heats.append(cells(heat))
             features.append(evidence[HEAD:, SPARSE, SPARSE].reshape(len(evidence) - HEAD, -1))
-        return Answers(np.array(scores), np.stack(features))
+        return Answers(np.array(scores), np.stack(heats), np.stack(features))
 
 
-def peak(logits: Tensor) -> float:
-    """HEAD x h x w -> the largest mean probability of a WINDOW of the 2h x 2w map."""
-    return float(windowed(probability(logits), WINDOW).max())
+def foreign(logits: Tensor) -> Map:
+    """HEAD x h x w -> 2h x 2w: the mean probability of a WINDOW around each place."""
+    return windowed(probability(logits), WINDOW)
 
 
 def thumbnails(frames: Iterable[Frame], wanted: int, spec: InputSpec, seed: int = 0) -> Thumbnails:

@@ -1,29 +1,33 @@
 """The gate: a variant flies only if it says what PyTorch says, on held-out pictures and on disturbed ones.
 
 Calibration comes after export, so scores are compared raw and "alarms" are counted at a provisional threshold
-taken from the undisturbed pictures. A scout's features are compared too: calibration will measure distances
-between them.
+taken from the undisturbed pictures, or at that of an earlier bundle if one is named. A scout's features are
+compared too: calibration will measure distances between them.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import nn
 
 from edge.bundle import Parity
 from edge.errors import SkerryError
 from edge.runtimes import Tensor
-from export.held_out import Answers, Features, HeldOut, Model, Scores
+from export.held_out import Answers, Features, Heats, HeldOut, Model, Scores
 
 # Room above the largest normal score: the frame that sets the threshold is not to flip on the last digit.
 PROVISIONAL_MARGIN = 1.01
 
 LEAST = 1e-6  # a probability below it is rounding
+
+# Until calibration says better, a place is hot above this quantile of all places of undisturbed pictures.
+HOT = 0.99
 
 SPREAD_FLOOR = 0.01  # of the widest channel's spread; calibration's covariance has the same floor
 
@@ -44,6 +48,14 @@ class Tolerance:
     feature_drift: float = 0.02
 
 
+@dataclass(frozen=True)
+class Levels:
+    """Evidence in a place from which a calibrated bundle alarms, and from which the place is in a box."""
+
+    alarm: float
+    hot: float
+
+
 @dataclass(frozen=True, eq=False)
 class Reference:
     """What PyTorch says of the held-out pictures."""
@@ -53,6 +65,8 @@ class Reference:
     floor: float = float(np.finfo(np.float32).tiny)  # drifts of lower scores are relative to it
     features: Features | None = None
     spread: Features | None = None  # standard deviation of each channel
+    heats: Heats | None = None
+    levels: Levels | None = None  # calibrated; they take the place of the provisional threshold
 
 
 @contextmanager
@@ -76,18 +90,19 @@ def eager(network: nn.Module) -> Model:
     return run
 
 
-def reference(pictures: HeldOut, network: nn.Module) -> Reference:
+def reference(pictures: HeldOut, network: nn.Module, levels: Levels | None = None) -> Reference:
     """Raises ParityError where the network itself gives NaN or infinity."""
     with one_thread():
         said = pictures.ask(eager(network))
     _must_be_finite(said, "the checkpoint in PyTorch")
     normal = said.scores[: pictures.undisturbed]
     threshold = PROVISIONAL_MARGIN * float(normal.max())
+    truth = Reference(said.scores, threshold, heats=said.heats, levels=levels)
     if said.features is None:
-        return Reference(said.scores, threshold)
+        return truth
     floor = max(float(np.median(normal)), LEAST)  # what is less foreign than that raises no alarm
     spread = _spread(said.features[: pictures.undisturbed])
-    return Reference(said.scores, threshold, floor, said.features, spread)
+    return replace(truth, floor=floor, features=said.features, spread=spread)
 
 
 def _spread(features: Features) -> Features:
@@ -103,7 +118,7 @@ def measure(pictures: HeldOut, truth: Reference, model: Model, name: str, tolera
     _must_be_finite(said, f"the variant {name}")
     scores = said.scores
     drift = np.abs(scores - truth.scores) / np.maximum(truth.scores, truth.floor)
-    alarms, expected = scores >= truth.threshold, truth.scores >= truth.threshold
+    alarms, expected = (_alarms(who, truth) for who in (said, truth))
     found = Parity(
         frames=len(scores),
         max_drift=float(drift.max()),
@@ -113,8 +128,26 @@ def measure(pictures: HeldOut, truth: Reference, model: Model, name: str, tolera
         alarms_lost=int((expected & ~alarms).sum()),
         within_tolerance=False,
         feature_drift=_feature_drift(said, truth),
+        heat_iou=_heat_iou(said, truth, pictures.undisturbed),
     )
     return found.model_copy(update={"within_tolerance": not any(_failures(found, tolerance))})
+
+
+def _alarms(said: Answers | Reference, truth: Reference) -> NDArray[np.bool_]:
+    if truth.levels is None or said.heats is None:
+        return np.asarray(said.scores >= truth.threshold)
+    return np.asarray(said.heats.max(axis=(1, 2)) >= truth.levels.alarm)
+
+
+def _heat_iou(said: Answers, truth: Reference, undisturbed: int) -> float | None:
+    """Over all places of all pictures; 1 where neither finds any hot."""
+    if said.heats is None or truth.heats is None:
+        return None
+    normal = truth.heats[:undisturbed]
+    level = float(np.quantile(normal, HOT)) if truth.levels is None else truth.levels.hot
+    ours, theirs = said.heats >= level, truth.heats >= level
+    either = int((ours | theirs).sum())
+    return int((ours & theirs).sum()) / either if either else 1.0
 
 
 def _feature_drift(said: Answers, truth: Reference) -> float | None:
@@ -134,6 +167,16 @@ def check(parities: Mapping[str, Parity], tolerance: Tolerance) -> None:
         raise ParityError(
             f"{'; '.join(failures)}: leave that variant out with --variants, or accept it with --allow-drift"
         )
+
+
+def strain(parity: Parity, tolerance: Tolerance) -> float:
+    """How much of the tolerance a variant uses up: above 1 it fails. A flipped alarm alone is too much."""
+    lost_order = (1 - parity.rank_correlation) / max(1 - tolerance.rank_correlation, LEAST)
+    shares = [parity.max_drift / max(tolerance.max_drift, LEAST), lost_order]
+    if parity.feature_drift is not None:
+        shares.append(parity.feature_drift / max(tolerance.feature_drift, LEAST))
+    flipped = parity.alarms_gained + parity.alarms_lost
+    return max(*shares, 1.0 + flipped if flipped else 0.0)
 
 
 def _failures(parity: Parity, tolerance: Tolerance) -> Iterator[str]:

@@ -12,8 +12,12 @@ import torch
 
 import skerry
 from edge.bundle import ModelBundle, Scoring, load_bundle
+from edge.calibrate import calibrate
 from edge.detector import open_runtime
 from edge.preprocess import InputSpec, to_tensor
+from edge.survey import Plan
+from export.gate import levels_of
+from export.tensorrt_rules import must_suit_tensorrt
 from tests.builders import flying_bundle, folder_of, scene
 from tests.labelled_scenes import scenes_in
 from tests.networks import SMALL, Pointer, lively, pairs, pointing
@@ -75,15 +79,76 @@ def run(patch: pytest.MonkeyPatch, *words: object) -> object:
     return ended.value.code or 0
 
 
-def test_a_checkpoint_becomes_a_bundle_with_both_models(made: ModelBundle) -> None:
+def test_a_checkpoint_becomes_a_bundle_with_the_models_that_pass(made: ModelBundle) -> None:
     assert made.manifest.kind == "reconstruction"
     assert made.manifest.name == "islands"
-    assert made.manifest.variants == {"fp32": "model.fp32.onnx", "int8-cpu": "model.int8-cpu.onnx"}
-    assert sorted(path.name for path in made.folder.iterdir()) == [
-        "manifest.json",
-        "model.fp32.onnx",
-        "model.int8-cpu.onnx",
-    ]
+    passed = {name for name, found in made.manifest.parity.items() if found.within_tolerance}
+    assert passed >= {"fp32", "fp16", "int8-cpu"}
+    assert made.manifest.variants == {name: f"model.{name}.onnx" for name in passed}
+    there = {path.name for path in made.folder.iterdir()}
+    assert there == {"manifest.json", *made.manifest.variants.values()}
+
+
+def test_a_usual_variant_beyond_the_tolerance_is_left_out_and_its_figures_stay(
+    checkpoint: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = tmp_path / "bundle"
+    assert run(monkeypatch, checkpoint, "--out", out, "--frames", 2, "--max-drift", 0.00001) == 0
+    assert "int8-trt is left out; --search" in capsys.readouterr().out
+    manifest = load_bundle(out).manifest
+    assert set(manifest.variants) == {"fp32"}
+    assert set(manifest.parity) == {"fp32", "fp16", "int8-cpu", "int8-trt"}
+    assert manifest.parity["int8-trt"].max_drift > 0.00001
+    told_by_edge(monkeypatch, "inspect", out)
+    shown = capsys.readouterr().out
+    assert "left out" in next(line for line in shown.splitlines() if "int8-trt" in line)
+    assert "passed" in next(line for line in shown.splitlines() if "fp32 " in line and "%" in line)
+
+
+def told_by_edge(patch: pytest.MonkeyPatch, *words: object) -> None:
+    patch.setattr(sys, "argv", ["skerry", *map(str, words)])
+    with pytest.raises(SystemExit) as ended:
+        skerry.main()
+    assert not ended.value.code
+
+
+def test_layers_are_left_in_float_as_named_and_the_bundle_says_so(
+    checkpoint: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    words = (checkpoint, "--out", tmp_path / "b", "--frames", 2, "--variants", "fp32,int8-trt")
+    assert run(monkeypatch, *words, "--in-float", "first,last", "--allow-drift") == 0
+    made = load_bundle(tmp_path / "b")
+    mixture = made.manifest.parity["int8-trt"].mixture
+    assert mixture == "in float: node_conv2d, node_linear_1"
+    must_suit_tensorrt(made.model("int8-trt"))
+
+
+def test_a_search_leaves_in_float_what_the_gate_demands(
+    checkpoint: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    words = (checkpoint, "--frames", 5, "--variants", "fp32,int8-trt")
+    assert run(monkeypatch, *words, "--out", tmp_path / "all", "--allow-drift") == 0
+    drift = load_bundle(tmp_path / "all").manifest.parity["int8-trt"].max_drift
+    words = (*words, "--out", tmp_path / "b", "--max-drift", 0.7 * drift, "--min-rank-correlation", 0)
+    assert run(monkeypatch, *words, "--search") == 0
+    found = load_bundle(tmp_path / "b").manifest.parity["int8-trt"]
+    assert found.within_tolerance
+    assert found.mixture.startswith("in float: node_")
+
+
+def test_alarms_are_counted_at_the_threshold_of_a_calibrated_bundle(
+    checkpoint: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = (checkpoint, "--frames", 2, "--variants", "fp32")
+    assert run(monkeypatch, *words, "--out", tmp_path / "a") == 0
+    calm = folder_of(tmp_path / "normal", [scene(n) for n in range(130)])
+    assert run(monkeypatch, *words, "--out", tmp_path / "b", "--calibrated", tmp_path / "a") == 3
+    assert "has no threshold yet" in capsys.readouterr().err
+    calibrated = calibrate(load_bundle(tmp_path / "a"), Plan((calm,), rate=20.0, folder_fps=2.0))
+    assert run(monkeypatch, *words, "--out", tmp_path / "b", "--calibrated", tmp_path / "a") == 0
+    gate = load_bundle(tmp_path / "b").manifest.provenance["gate"]
+    assert gate["threshold_rule"] == "the calibrated threshold of bundle a"
+    assert gate["threshold"] == pytest.approx(levels_of(calibrated).alarm)
 
 
 def test_motion_and_relighting_are_watched_where_asked_for(
@@ -120,10 +185,12 @@ def test_the_models_fly_and_answer_as_the_checkpoint_does(made: ModelBundle, che
 
 def test_the_bundle_says_how_far_each_model_is_from_pytorch(made: ModelBundle) -> None:
     parity = made.manifest.parity
-    assert set(parity) == {"fp32", "int8-cpu"}
+    assert set(parity) == {"fp32", "fp16", "int8-cpu", "int8-trt"}
     frames = made.manifest.provenance["gate"]["undisturbed"]
-    assert all(found.frames == 7 * frames and found.within_tolerance for found in parity.values())
+    assert all(found.frames == 7 * frames for found in parity.values())
     assert parity["fp32"].max_drift < 1e-5 < parity["int8-cpu"].max_drift
+    assert parity["int8-cpu"].mixture == "Linear weights of 1 and 1 bytes"
+    assert all(found.heat_iou is not None and 0.9 < found.heat_iou <= 1 for found in parity.values())
 
 
 def test_the_bundle_says_where_it_comes_from(made: ModelBundle, checkpoint: Path) -> None:
@@ -164,7 +231,7 @@ def test_a_scout_becomes_a_bundle_of_evidence(
 ) -> None:
     trained = Pointing(**vars(load_checkpoint(checkpoint)))
     monkeypatch.setattr("export.cli.load_checkpoint", lambda path: trained)
-    assert run(monkeypatch, checkpoint, "--out", tmp_path / "b", "--variants", "int8-cpu") == 2
+    assert run(monkeypatch, checkpoint, "--out", tmp_path / "b", "--variants", "int4") == 2
     assert "no such variant" in capsys.readouterr().err
     assert run(monkeypatch, checkpoint, "--out", tmp_path / "b", "--frames", 3) == 0
     assert "features" in capsys.readouterr().out
@@ -175,7 +242,8 @@ def test_a_scout_becomes_a_bundle_of_evidence(
         Pointing.input,
         Scoring.for_kind("evidence"),
     )
-    assert set(manifest.variants) == {"fp32"}
+    assert set(manifest.variants) >= {"fp32", "fp16"}
+    assert set(manifest.parity) == {"fp32", "fp16", "int8-trt"}
     found = manifest.parity["fp32"]
     assert (found.frames, found.within_tolerance) == (7 * 2 * 3, True)
     assert found.feature_drift is not None
@@ -287,6 +355,8 @@ def test_footage_that_moved_is_named_and_other_footage_can_take_its_place(
         (("--name", "x" * 101), "--name has 101 characters"),
         (("--frames", "0"), "--frames"),
         (("--footage", "/nowhere"), "/nowhere"),
+        (("--in-float", "first", "--search"), "--in-float and --search exclude each other"),
+        (("--variants", "int8-trt", "--in-float", "fist"), "did you mean first"),
     ],
 )
 def test_a_wrong_option_is_named(
@@ -385,5 +455,5 @@ def test_the_latency_benchmark_times_whole_frames_of_a_model_that_sees_tiles(tmp
     assert done.returncode == 0, done.stderr
     results = json.loads(out.read_text())["results"]
     tile, frame = results["one picture, hot"], results["a 1080p frame, 12 tiles"]
-    assert set(tile) == set(frame) == {"eager", "onnx fp32"}
-    assert all(frame[name]["median_ms"] > 6 * tile[name]["best_block_ms"] for name in tile)
+    assert set(tile) == set(frame) == {"eager", "onnx fp32", "onnx int8-cpu"}
+    assert all(frame[name]["median_ms"] > 6 * tile[name]["best_block_ms"] for name in ("eager", "onnx fp32"))

@@ -11,7 +11,7 @@ from edge.bundle import Parity
 from edge.preprocess import InputSpec, to_tensor
 from edge.runtimes import Tensor
 from export.disturb import DISTURBANCES
-from export.held_out import Model, Scores, Thumbnails, Tiles, evenly, peak, shrunk, thumbnails, tiles
+from export.held_out import Model, Scores, Thumbnails, Tiles, evenly, foreign, shrunk, thumbnails, tiles
 from export.parity import (
     PROVISIONAL_MARGIN,
     ParityError,
@@ -180,7 +180,7 @@ def test_both_pictures_of_a_pair_are_disturbed_alike_and_the_same_each_time() ->
 def test_the_score_of_a_tile_is_its_most_foreign_window() -> None:
     logits = np.full((4, 8, 12), -30, np.float32)
     logits[:, 3, 5] = 30  # 2 x 2 of the 3 x 3 pixels around it
-    assert peak(logits) == pytest.approx(4 / 9)
+    assert foreign(logits).max() == pytest.approx(4 / 9)
 
 
 # The figures

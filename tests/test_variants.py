@@ -7,9 +7,12 @@ from onnx import numpy_helper
 from edge.errors import UsageError
 from edge.preprocess import InputSpec
 from edge.runtimes import OnnxRuntime
-from export.variants import CAE_VARIANTS, int8_cpu, parse_variants, widened
-from tests.networks import SMALL, lively, pictures
-from train.cae import CaeConfig, Tail
+from export.gate import as_written
+from export.variants import EVIDENCE, fp16, fp32, int8_cpu, parse_variants
+from tests.networks import SMALL, lively, pairs, pictures, pointing
+
+KNOWN = ("fp32", "int8-cpu")
+TILE = InputSpec(frames=2, height=64, width=96, tiling="auto")
 
 
 @pytest.fixture(scope="module")
@@ -17,29 +20,40 @@ def int8() -> bytes:
     return int8_cpu(lively(), InputSpec())
 
 
-@pytest.mark.parametrize("tail", ["relu-batchnorm-sigmoid", "sigmoid"])
-def test_widening_changes_no_answer(tail: Tail) -> None:
-    network = lively(CaeConfig(tail=tail))
-    batch = pictures(3)
+@pytest.fixture(scope="module")
+def half() -> bytes:
+    return fp16(lively(), InputSpec())
+
+
+def test_fp16_has_only_half_weights_and_float_at_both_ends(half: bytes) -> None:
+    graph = onnx.load_from_string(half).graph
+    stored = {numpy_helper.to_array(part).dtype for part in graph.initializer}
+    assert np.dtype(np.float32) not in stored
+    assert np.dtype(np.float16) in stored
+    ends = [end.type.tensor_type.elem_type for end in (*graph.input, *graph.output)]
+    assert ends == [onnx.TensorProto.FLOAT, onnx.TensorProto.FLOAT]
+
+
+def test_fp16_computes_in_halves_and_stays_near_the_network(half: bytes) -> None:
+    picture = pictures(1)
     with torch.inference_mode():
-        narrow, wide = network(batch), widened(network)(batch)
-    assert narrow.std(dim=0).max() > 0.01  # else agreeing would say nothing
-    assert (wide - narrow).abs().max() < 1e-5
+        wanted = lively()(picture).numpy()
+    difference = np.abs(as_written(half)(picture.numpy()) - wanted)
+    assert 1e-6 < difference.max() < 0.02
 
 
-def test_widening_rounds_every_channel_count_up_to_whole_blocks() -> None:
-    assert widened(lively(CaeConfig())).config.channels == (16, 32, 64)
-    assert widened(lively(CaeConfig(channels=(16, 17, 48), latent=6))).config.channels == (16, 32, 48)
+def test_making_fp16_leaves_the_network_as_it_was() -> None:
+    network = lively()
+    fp16(network, InputSpec())
+    assert {weight.dtype for weight in network.parameters()} == {torch.float32}
 
 
-def test_a_new_channel_carries_zeros_through_every_batchnorm() -> None:
-    wide = widened(lively())
-    seen: list[torch.Tensor] = []
-    wide.decoder[0].register_forward_hook(lambda *call: seen.append(call[2]))
+def test_a_scout_has_a_half_too() -> None:
+    network, seen = pointing(), pairs(1)
     with torch.inference_mode():
-        wide(pictures(1))
-    assert seen[0][:, : SMALL.channels[1]].abs().max() > 0
-    assert seen[0][:, SMALL.channels[1] :].abs().max() == 0
+        wanted = network(seen).numpy()
+    for made, near in ((fp32(network, TILE, EVIDENCE), 1e-4), (fp16(network, TILE, EVIDENCE), 0.5)):
+        assert np.abs(as_written(made)(seen.numpy()) - wanted).max() < near * np.abs(wanted).max()
 
 
 def test_int8_is_for_the_two_linear_layers_only(int8: bytes) -> None:
@@ -74,11 +88,11 @@ def test_int8_stays_near_the_network_but_is_not_the_network(int8: bytes) -> None
 
 
 def test_variants_are_named_with_commas_and_come_once() -> None:
-    assert parse_variants("fp32, int8-cpu,fp32", CAE_VARIANTS) == ("fp32", "int8-cpu")
+    assert parse_variants("fp32, int8-cpu,fp32", KNOWN) == ("fp32", "int8-cpu")
 
 
 def test_a_mistyped_variant_is_answered_with_the_nearest() -> None:
     with pytest.raises(UsageError, match=r"int8-cup.*did you mean int8-cpu"):
-        parse_variants("fp32,int8-cup", CAE_VARIANTS)
+        parse_variants("fp32,int8-cup", KNOWN)
     with pytest.raises(UsageError, match="names no variant"):
-        parse_variants(" ,", CAE_VARIANTS)
+        parse_variants(" ,", KNOWN)

@@ -1,0 +1,59 @@
+"""What the gate found, for a person to read."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from rich.box import SIMPLE_HEAD
+from rich.table import Table
+
+from edge.bundle import Parity
+from export.disturb import DISTURBANCES
+from export.gate import Gate
+from export.makers import Made
+
+
+def gate_table(parity: Mapping[str, Parity], models: Mapping[str, Made], gate: Gate) -> Table:
+    pictures = gate.pictures
+    table = Table(
+        box=SIMPLE_HEAD,
+        collapse_padding=True,
+        pad_edge=False,
+        title=f"Against PyTorch: {pictures.undisturbed} held-out {pictures.shows}, as they are and disturbed "
+        f"in {len(DISTURBANCES)} ways",
+        caption=_caption(gate),
+        title_justify="left",
+        caption_justify="left",
+    )
+    rows = {variant: _row(found, models[variant]) for variant, found in parity.items()}
+    table.add_column("variant", no_wrap=True)
+    for column in next(iter(rows.values())):
+        table.add_column(column, justify="right", no_wrap=True)
+    for variant, row in rows.items():
+        table.add_row(variant, *row.values())
+    return table
+
+
+def _caption(gate: Gate) -> str:
+    return f"drift: the largest relative change of a score; heat: hot places in common; {_alarms(gate)}"
+
+
+def _alarms(gate: Gate) -> str:
+    if gate.truth.levels is not None:
+        return f"alarms at the calibrated threshold, {gate.truth.levels.alarm:.4g} in one place"
+    return f"alarms at a provisional threshold of {gate.truth.threshold:.4g}, above every undisturbed one"
+
+
+def _row(found: Parity, made: Made) -> dict[str, str]:
+    features = {} if found.feature_drift is None else {"features": f"{found.feature_drift:.3%}"}
+    heat = {} if found.heat_iou is None else {"heat": f"{found.heat_iou:.3f}"}
+    return {
+        "MB": f"{len(made.data) / 1e6:.1f}",
+        "drift": f"{found.max_drift:.3%}",
+        "mean": f"{found.mean_drift:.3%}",
+        **features,
+        "rank corr.": f"{found.rank_correlation:.6f}",
+        "alarms": f"+{found.alarms_gained} -{found.alarms_lost}",
+        **heat,
+        "gate": "[green]passed" if found.within_tolerance else "[red]beyond",
+    }
