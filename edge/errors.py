@@ -4,8 +4,10 @@ SkerryError            70  internal
 ├── UsageError          2  a wrong option, a missing path
 │   └── SettingsError   2  a wrong setting, wherever it came from
 ├── BundleError         3  a bundle that must not fly
+│   └── EngineError     3  a TensorRT engine that cannot be made or used here (edge.gpu)
 ├── FootageError        2  pictures or video that cannot be read
 ├── CameraError         4  a camera that could not be opened at all
+├── GpuError           70  a GPU that fails or has no room (edge.gpu)
 ├── OutboxError        70  a disk that keeps no messages (edge.outbox)
 └── BrokerError        70  a broker that refuses us
 
