@@ -16,7 +16,7 @@ from export.layers import Layer, layers, named
 from export.search import cheapest_in_float
 from export.static_integers import PROCESSOR_OPERATORS, TENSORRT_OPERATORS, for_processor, for_tensorrt
 from export.tensorrt_rules import must_suit_tensorrt
-from export.variants import EVIDENCE, RESTORED, WEIGHT_BYTES, fp16, fp32, int8_cpu
+from export.variants import WEIGHT_BYTES, evidence_fp16, evidence_fp32, fp16, fp32, int8_cpu
 
 Judge: TypeAlias = Callable[[bytes], Parity]
 Strain: TypeAlias = Callable[[bytes], float]  # the share of the tolerance used up
@@ -60,19 +60,19 @@ def cae_int8_cpu(job: Job) -> Made:
 
 def scout_int8_cpu(job: Job) -> Made:
     convolutions = [name for name in PROCESSOR_OPERATORS if name != "Relu"]
-    return _static(job, fp32(job.network, job.spec, EVIDENCE), for_processor, convolutions, ("first", "last"))
+    return _static(job, evidence_fp32(job.network, job.spec), for_processor, convolutions, ("first", "last"))
 
 
 def cae_int8_trt(job: Job) -> Made:
-    return _for_tensorrt(job, RESTORED)
+    return _for_tensorrt(job, fp32(job.network, job.spec))
 
 
 def scout_int8_trt(job: Job) -> Made:
-    return _for_tensorrt(job, EVIDENCE)
+    return _for_tensorrt(job, evidence_fp32(job.network, job.spec))
 
 
-def _for_tensorrt(job: Job, answer: str) -> Made:
-    made = _static(job, fp32(job.network, job.spec, answer), for_tensorrt, TENSORRT_OPERATORS, ())
+def _for_tensorrt(job: Job, model: bytes) -> Made:
+    made = _static(job, model, for_tensorrt, TENSORRT_OPERATORS, ())
     must_suit_tensorrt(made.data)
     return made
 
@@ -105,14 +105,14 @@ def _mixture(there: Collection[Layer], in_float: Collection[str]) -> str:
 
 
 CAE_MAKERS: Mapping[str, Make] = {
-    "fp32": lambda job: Made(fp32(job.network, job.spec, RESTORED)),
-    "fp16": lambda job: Made(fp16(job.network, job.spec, RESTORED)),
+    "fp32": lambda job: Made(fp32(job.network, job.spec)),
+    "fp16": lambda job: Made(fp16(job.network, job.spec)),
     "int8-cpu": cae_int8_cpu,
     "int8-trt": cae_int8_trt,
 }
 SCOUT_MAKERS: Mapping[str, Make] = {
-    "fp32": lambda job: Made(fp32(job.network, job.spec, EVIDENCE)),
-    "fp16": lambda job: Made(fp16(job.network, job.spec, EVIDENCE)),
+    "fp32": lambda job: Made(evidence_fp32(job.network, job.spec)),
+    "fp16": lambda job: Made(evidence_fp16(job.network, job.spec)),
     "int8-cpu": scout_int8_cpu,
     "int8-trt": scout_int8_trt,
 }

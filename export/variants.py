@@ -18,6 +18,7 @@ from torch import Tensor, nn
 from edge.errors import UsageError, nearest
 from edge.preprocess import InputSpec
 from export.integers import integer_linear
+from export.strided import strided
 from export.to_onnx import to_onnx
 from export.widening import streamlined
 from train.cae import CAE
@@ -52,7 +53,11 @@ def fp16(network: nn.Module, spec: InputSpec, answer: str = RESTORED) -> bytes:
 
 
 def evidence_fp32(network: nn.Module, spec: InputSpec) -> bytes:
-    return fp32(network, spec, EVIDENCE)
+    return fp32(strided(network), spec, EVIDENCE)
+
+
+def evidence_fp16(network: nn.Module, spec: InputSpec) -> bytes:
+    return fp16(strided(network), spec, EVIDENCE)
 
 
 def int8_cpu(network: CAE, spec: InputSpec, weight_bytes: Sequence[int] = WEIGHT_BYTES[-1]) -> bytes:

@@ -1,5 +1,6 @@
 import weakref
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -14,6 +15,7 @@ from export.disturb import DISTURBANCES
 from export.held_out import Model, Scores, Thumbnails, Tiles, evenly, foreign, shrunk, thumbnails, tiles
 from export.parity import (
     PROVISIONAL_MARGIN,
+    Levels,
     ParityError,
     Reference,
     Tolerance,
@@ -23,6 +25,7 @@ from export.parity import (
     one_thread,
     rank_correlation,
     reference,
+    strain,
 )
 from tests.builders import frame, scene
 from tests.networks import Pointer, lively, pointing
@@ -300,7 +303,80 @@ def test_features_that_are_nan_are_refused(pairs: Tiles) -> None:
         measure(pairs, reference(pairs, pointing()), altered(broken), "broken", Tolerance(1e9, -1, 1e9))
 
 
+# Heat, and the threshold of a calibrated bundle
+
+
+def warmed(factor: float) -> Model:
+    """A model whose errors are `factor` times those of one that answers black, in the left half."""
+
+    def run(tensor: Tensor) -> Tensor:
+        answer = np.zeros_like(tensor)
+        answer[..., :62] = tensor[..., :62] * np.float32(1 - factor**0.5)
+        return answer
+
+    return run
+
+
+def hot(frames: Thumbnails) -> Reference:
+    said = frames.ask(scaled(1))
+    return replace(black(frames), heats=said.heats)
+
+
+def test_heat_that_stays_where_it_was_is_in_common(frames: Thumbnails) -> None:
+    assert measure(frames, hot(frames), scaled(1), "twin", Tolerance()).heat_iou == 1
+
+
+def test_heat_that_goes_from_half_the_picture_is_missed(frames: Thumbnails) -> None:
+    found = measure(frames, hot(frames), warmed(0.01), "half", Tolerance())
+    assert found.heat_iou is not None
+    assert 0.3 < found.heat_iou < 0.7
+
+
+def test_heat_that_comes_elsewhere_counts_against_it(frames: Thumbnails) -> None:
+    found = measure(frames, hot(frames), scaled(1.5), "hot", Tolerance())
+    assert found.heat_iou is not None
+    assert found.heat_iou < 0.9
+
+
+def test_pictures_without_any_heat_agree(frames: Thumbnails) -> None:
+    truth = replace(hot(frames), levels=Levels(alarm=1e9, hot=1e9))
+    assert measure(frames, truth, scaled(1.2), "cool", Tolerance()).heat_iou == 1
+
+
+def test_alarms_are_counted_at_the_calibrated_level_of_one_place(frames: Thumbnails) -> None:
+    truth = hot(frames)
+    assert truth.heats is not None
+    peaks = np.sort(truth.heats.max(axis=(1, 2)))
+    level = float(peaks[13] + peaks[14]) / 2
+    calibrated = replace(truth, levels=Levels(alarm=level, hot=level))
+    expected = int((peaks * 1.3 >= level).sum() - (peaks >= level).sum())
+    found = measure(frames, calibrated, scaled(1.3), "loud", Tolerance())
+    assert expected > 0
+    assert (found.alarms_gained, found.alarms_lost) == (expected, 0)
+
+
+def test_a_few_pictures_are_the_same_pictures_in_the_same_disturbances(
+    frames: Thumbnails, pairs: Tiles
+) -> None:
+    few = frames.few()
+    assert (few.undisturbed, len(few.pictures)) == (1, 1 + len(DISTURBANCES))
+    assert all(few.pictures[kind] is frames.pictures[4 * kind] for kind in range(1 + len(DISTURBANCES)))
+    assert pairs.few().pairs == (pairs.pairs[0], pairs.pairs[5])
+
+
 # The gate
+
+
+def test_strain_is_the_share_of_the_tolerance_that_is_used_up() -> None:
+    assert strain(parity(max_drift=0.004), Tolerance()) == pytest.approx(0.8)
+    assert strain(parity(rank=0.998), Tolerance()) == pytest.approx(2)
+    features = parity(max_drift=0.004).model_copy(update={"feature_drift": 0.05})
+    assert strain(features, Tolerance()) == pytest.approx(2.5)
+
+
+def test_a_flipped_alarm_alone_is_too_much_strain() -> None:
+    assert strain(parity().model_copy(update={"alarms_lost": 1}), Tolerance()) > 1
+    assert strain(parity().model_copy(update={"alarms_gained": 1}), Tolerance()) > 1
 
 
 def parity(max_drift: float = 0.0, rank: float = 1.0) -> Parity:
