@@ -86,14 +86,14 @@ def _static(
     def draft(in_float: Collection[str]) -> bytes:
         return quantise(onnx.load_from_string(model), normal, in_float)
 
-    if not job.search:
-        words = usual if job.in_float is None else job.in_float
-        in_float = named(words, there, "--in-float")
-    else:
+    if job.search:
         found = cheapest_in_float(
             there, lambda left: job.glance(draft(left)), lambda left: job.strain(draft(left))
         )
-        in_float = frozenset() if found is None else found.in_float
+        if found is None:
+            return Made(draft(()), "not one layer in integers passes the gate")
+        return Made(draft(found.in_float), _mixture(there, found.in_float))
+    in_float = named(usual if job.in_float is None else job.in_float, there, "--in-float")
     if len(in_float) == len(there):
         raise UsageError("--in-float names every layer: leave that variant out with --variants")
     return Made(draft(in_float), _mixture(there, in_float))

@@ -66,8 +66,10 @@ def keep(
     wanted = order.variants if order.insisted else (INDISPENSABLE,)
     check({variant: parity[variant] for variant in wanted}, tolerance)
     passed = {variant: made for variant, made in models.items() if parity[variant].within_tolerance}
-    for variant in models.keys() - passed.keys():
-        console.print(
-            f"{variant} is left out; --search looks for layers that it could leave in float", highlight=False
-        )
+    for variant in [name for name in models if name not in passed]:
+        console.print(f"{variant} is left out; {_hint(models[variant], order)}", highlight=False)
     return passed
+
+
+def _hint(made: Made, order: Order) -> str:
+    return made.mixture if order.search else "--search looks for layers that it could leave in float"
