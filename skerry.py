@@ -38,6 +38,9 @@ VERBS = {
     "inspect": Verb("edge.cli", "inspect", "drone", "Verify a bundle and say what it is.", FLIGHT),
     "bench": Verb("edge.cli", "bench", "drone", "Time the daemon's own chain, stage by stage.", FLIGHT),
     "engine": Verb("edge.engine_cli", "app", "drone", "Build TensorRT engines on this device.", FLIGHT),
+    "doctor": Verb(
+        "edge.cli", "doctor", "drone", "Say what this machine can do, and what is missing.", FLIGHT
+    ),
     "schema": Verb(
         "edge.schema_cli", "schema", "", "Print the JSON Schema and AsyncAPI of the wire.", FLIGHT
     ),

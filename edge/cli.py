@@ -1,4 +1,4 @@
-"""The verbs of the part that flies: run, calibrate, drift, inspect, bench."""
+"""The verbs of the part that flies: run, calibrate, drift, inspect, bench, doctor."""
 
 from __future__ import annotations
 
@@ -170,6 +170,31 @@ def bench(
     bench_table(times.percentiles(), about, Console())
     if json is not None:
         bench_module.write_json(json, times, about)
+
+
+def doctor(
+    source: Annotated[
+        str | None,
+        typer.Option(help="A source as in `skerry run`: which way is taken to its pictures, and why."),
+    ] = None,
+    fps: Annotated[float, typer.Option(min=0.01, max=60, help="Frames looked at per second.")] = 2.0,
+    state_dir: Annotated[Path, typer.Option(help="Folder of the outbox.")] = Path("skerry-state"),
+) -> None:
+    """Say what this machine can do: versions, runtimes, GStreamer, clock, disk, and the way to a source.
+
+    Changes nothing. Exit codes: 0 said, 2 a source that means nothing or footage that cannot be read, 4 a
+    camera that cannot be opened here.
+    """
+    from edge.clock import SystemClock
+    from edge.doctor import examine, examine_source
+    from edge.gstreamer import plant
+
+    here, clock = plant(), SystemClock()
+    for said in examine(here, clock, state_dir):
+        typer.echo(f"{said.what:>13}  {said.found}")
+    if source is not None:
+        for said in examine_source(source, fps, here, clock):
+            typer.echo(f"{said.what:>13}  {said.found}")
 
 
 def _progress(console: Console) -> Progress:

@@ -10,7 +10,8 @@ from __future__ import annotations
 
 import re
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, TypeAlias
 
 import av.error
@@ -66,6 +67,31 @@ class Syntax:
             if kind in sets:
                 said += bytes(unit)
         return None
+
+
+@dataclass(frozen=True)
+class Entries:
+    """Where the beginning of a stream can be entered, in seconds of its own time."""
+
+    known: bool  # whether this kind of stream can be entered at all but at its beginning
+    at_s: list[float]
+    seen_s: float
+
+
+def entries(syntax: Syntax, packets: Iterable[Packet], seconds: float) -> Entries:
+    """Looks at the first `seconds` of a stream; decodes nothing."""
+    found: list[float] = []
+    first_s = last_s = None
+    for packet in packets:
+        if packet.pts is None or packet.time_base is None:
+            continue
+        last_s = float(packet.pts * packet.time_base)
+        first_s = last_s if first_s is None else first_s
+        if syntax.opening(packet) is not None:
+            found.append(last_s)
+        if last_s - first_s >= seconds:
+            break
+    return Entries(syntax.known and bool(found), found, (last_s or 0.0) - (first_s or 0.0))
 
 
 def _length_bytes(codec: str, extradata: bytes) -> int:

@@ -16,7 +16,7 @@ import av.error
 
 from edge.camera import TIMEOUT_S, Shot
 from edge.containers import stated_fps
-from edge.decoding import AV_ERRORS, Decoded, Packet, decoded
+from edge.decoding import AV_ERRORS, Decoded, Entries, Packet, Syntax, decoded, entries
 from edge.errors import CameraError
 from edge.frames import Picture
 from edge.thinning import Thinner
@@ -40,6 +40,7 @@ class StreamCamera:
         self._uri = uri
         self._timeout_s = timeout_s
         self._fps = fps
+        self._syntax: Syntax | None = None
         self._container: av.container.InputContainer | None = None
         self._packets: Iterator[Packet] = iter(())
         self._pictures: Callable[[Packet], Sequence[Decoded | None]] = lambda _: ()
@@ -76,6 +77,7 @@ class StreamCamera:
         stream.codec_context.thread_count = 1
         self._packets = container.demux(stream)
         self.codec, self.rate = stream.codec_context.name, stated_fps(stream)
+        self._syntax = Syntax(stream.codec_context)
         self._pictures = partial(decoded, stream.codec_context)
         if self._fps is not None and stream.time_base is not None and self._fps < self.rate:
             self._pictures = Thinner(stream.codec_context, stream.time_base, self._fps, self.rate).push
@@ -86,6 +88,12 @@ class StreamCamera:
             self._came.extend(self._pictures(self._packet()))
         picture = self._came.popleft()
         return None if picture is None else partial(self._converted, picture)
+
+    def entries(self, seconds: float) -> Entries:
+        """Where the stream can be entered, learnt from its next seconds. Raises CameraError."""
+        if self._syntax is None:
+            raise CameraError(f"Camera {self.name} is not open.")
+        return entries(self._syntax, iter(self._packet, None), seconds)
 
     def _packet(self) -> Packet:
         failure = "the camera ended the stream"

@@ -16,7 +16,7 @@ import numpy as np
 
 from edge.clock import Clock
 from edge.containers import declared_frames, opened, stated_fps, video_stream
-from edge.decoding import AV_ERRORS, Decoded, Packet, Segment, Syntax, decoded
+from edge.decoding import AV_ERRORS, Decoded, Entries, Packet, Segment, Syntax, decoded, entries
 from edge.errors import FootageError
 from edge.frames import Frame, Picture
 
@@ -112,6 +112,14 @@ class VideoRecording:
     @property
     def stated_frames(self) -> int:
         return declared_frames(self._container, self._stream, self.fps)
+
+    @property
+    def codec(self) -> str:
+        return self._context.name
+
+    def entries(self, seconds: float) -> Entries:
+        """Where its first seconds can be entered; to be asked instead of reading frames, not before."""
+        return entries(self._syntax, self._packets(), seconds)
 
     def __iter__(self) -> Iterator[Frame]:
         return self.frames(lambda _: True)

@@ -49,6 +49,7 @@ def way(scheme: str, uri: str, name: str, fps: float, plant: gstreamer.Plant) ->
         lambda: gstreamer.csi_pipeline(sensor, wish, fps),
         name,
         plant,
+        gstreamer.CSI_PARTS,
     )
 
 
@@ -92,7 +93,9 @@ def _usb(device: str, name: str, wish: Wish, fps: float, plant: gstreamer.Plant)
     )
 
 
-def _gstreamer(what: str, pipeline: Callable[[], str], name: str, plant: gstreamer.Plant) -> Way:
+def _gstreamer(
+    what: str, pipeline: Callable[[], str], name: str, plant: gstreamer.Plant, parts: tuple[str, ...] = ()
+) -> Way:
     def make() -> CaptureCamera:
         if not plant.in_opencv:
             raise CameraError(
@@ -101,7 +104,9 @@ def _gstreamer(what: str, pipeline: Callable[[], str], name: str, plant: gstream
             )
         return gst_camera(pipeline, name)
 
-    return Way(f"GStreamer: {what}", "this kind of source has no other way", make)
+    lacks = plant.lacks(parts)
+    why = "this kind of source has no other way"
+    return Way(f"GStreamer: {what}", f"{why}, but {lacks}" if lacks else why, make)
 
 
 def address(uri: str) -> tuple[str, str]:
