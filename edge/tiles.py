@@ -41,7 +41,7 @@ class Tiling:
         below = max(self.tile[0], -(-height // STRIDE) * STRIDE) - height
         beside = max(self.tile[1], -(-width // STRIDE) * STRIDE) - width
         if below or beside:
-            picture = np.asarray(_mirrored(picture, below, beside), np.uint8)
+            picture = mirrored(picture, below, beside)
         for y, x in self.places:
             yield picture[y : y + self.tile[0], x : x + self.tile[1]]
 
@@ -86,7 +86,8 @@ def viewed(picture: Picture, view: Size) -> Picture:
     return np.asarray(cv2.resize(picture, (view[1], view[0]), interpolation=cv2.INTER_AREA), np.uint8)
 
 
-def _mirrored(picture: Picture, below: int, beside: int) -> NDArray[np.uint8]:
+def mirrored(picture: Picture, below: int, beside: int) -> NDArray[np.uint8]:
+    """The picture with so many rows and columns more, mirrored at its lower and right edges."""
     height, width = picture.shape[:2]
     rows = _reflected(height, below)
     columns = _reflected(width, beside)

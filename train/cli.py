@@ -26,6 +26,7 @@ from edge.preprocess import InputSpec
 from train.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
 from train.fit import finished, fit, pick_device
 from train.footage import GAP_S, Sampling, Splits, read_footage
+from train.mining import HardPlaces
 from train.recipes import RECIPES, SCOUT_RECIPES, Recipe, ScoutRecipe, recipe, scout_recipe
 from train.scout_fit import fit_scout
 from train.windows import read_windows
@@ -151,8 +152,10 @@ def scout(
         footage = read_windows([*normal, *(more or [])], _sampling(start, fps, folder_fps), plan.seed, tell)
     _must_be_the_same(start, footage.splits, out)
     typer.echo(describe(plan, footage.splits, str(place)))
+    sampling = Sampling(footage.splits.fps, footage.splits.folder_fps)
     with _progress(plan, ScoutRecipe.STEPS, start) as bar:
-        last = _train_until(fit_scout(plan, footage, place, start, bar.batch), out, minutes, bar)
+        search = HardPlaces(footage.splits.train, sampling, plan.seed, bar.searching)
+        last = _train_until(fit_scout(plan, footage, place, start, bar.batch, search), out, minutes, bar)
     typer.echo(_summary(last, out))
 
 
@@ -257,6 +260,9 @@ class Bar:
 
     def batch(self) -> None:
         self._progress.advance(self._task)
+
+    def searching(self, clip: str) -> None:
+        self._progress.update(self._task, description="looking for hard places", losses=clip)
 
     def epoch(self, checkpoint: Checkpoint) -> None:
         newest = checkpoint.history[-1]

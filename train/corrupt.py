@@ -59,9 +59,8 @@ def _bytes(picture: Floats) -> NDArray[np.uint8]:
 
 def example(windows: Windows, side: int, random: Random) -> Example:
     """A random crop of a random window, corrupted."""
-    place = int(random.integers(len(windows)))
-    there = windows.there[place]
-    clean, earlier, *back = _crops(windows.pictures[place], side, random)
+    pictures, there = windows.drawn(random)
+    clean, earlier, *back = _crops(pictures, side, random)
     back = [picture for picture, exists in zip(back, there[2:], strict=True) if exists]
     alone = not there[1] or random.random() < _ALONE
     now, foreign = clean.copy(), np.zeros((side, side), np.float32)

@@ -52,7 +52,14 @@ class ScoutRecipe(BaseModel):
     crop: int = Field(default=96, ge=32, le=160, multiple_of=16)  # pixels
     lr: float = Field(default=2e-3, gt=0, le=1, allow_inf_nan=False)
     decay: float = Field(default=1e-4, ge=0, le=1, allow_inf_nan=False)  # of the weights, as in AdamW
+    searches: int = Field(default=2, ge=0, le=20)  # for hard places, evenly spread over the epochs
     seed: int = Field(default=0, ge=0, lt=2**31)
+
+    @property
+    def searched_after(self) -> frozenset[int]:
+        """Epochs."""
+        parts = self.searches + 1
+        return frozenset(round(self.epochs * part / parts) for part in range(1, parts)) - {0, self.epochs}
 
     def rate(self, step: int) -> float:
         """AdamW's learning rate in `step`, from 0: up over a tenth of all, then down to zero by a cosine."""
@@ -79,7 +86,11 @@ RECIPES: dict[str, dict[str, Any]] = {
 }
 
 
-SCOUT_RECIPES: dict[str, dict[str, Any]] = {"standard": {}, "quick": {"epochs": 6}, "long": {"epochs": 100}}
+SCOUT_RECIPES: dict[str, dict[str, Any]] = {
+    "standard": {},
+    "quick": {"epochs": 6, "searches": 1},
+    "long": {"epochs": 100},
+}
 
 
 def recipe(name: str = "report", **differences: object) -> Recipe:

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import copy
+import os
 import time
 from collections.abc import Callable, Iterator
 from functools import cache
 from pathlib import Path
+from typing import TypeAlias
 
 import cv2
 import torch
 from torch import Tensor
 from torch.nn.functional import avg_pool2d, binary_cross_entropy_with_logits
-from torch.utils.data import DataLoader, IterableDataset
+from torch.utils.data import DataLoader, IterableDataset, get_worker_info
 
 from edge.preprocess import InputSpec
 from train.checkpoint import Checkpoint, Epoch, Record, versions
@@ -26,7 +28,10 @@ SPEC = InputSpec(frames=2, height=384, width=512, tiling="auto")
 _VALIDATION = 8  # batches, the same in every epoch
 _HELD_OUT = 1  # marks their keys, which no training batch has
 _FOREIGN = 4.0  # weight of the head's loss: few pixels are foreign
-_AHEAD = 8  # batches made in advance
+_AHEAD = 8  # batches made in advance, by each process
+_WORKERS = 6  # keep a GPU fed
+
+Search: TypeAlias = Callable[[Scout, torch.device, int], Windows]  # network, device, epochs done
 
 
 def fit_scout(
@@ -35,9 +40,14 @@ def fit_scout(
     device: torch.device,
     start: Checkpoint | None = None,
     on_batch: Callable[[], None] = lambda: None,
+    search: Search | None = None,
 ) -> Iterator[Checkpoint]:
     """A checkpoint after each epoch; every batch follows from the seed and its number, so that going on from
-    any of them gives the weights of a training that was never interrupted. Raises UsageError."""
+    any of them gives the weights of a training that was never interrupted. Raises UsageError.
+
+    `search` finds hard windows after some of the epochs. What it found is not kept: after an interruption
+    it looks again, with the weights of `start`, and the training ends a little elsewhere.
+    """
     torch.manual_seed(recipe.seed)
     network = Scout(recipe.model).to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
     optimiser = torch.optim.AdamW(network.parameters(), lr=recipe.lr, weight_decay=recipe.decay, fused=True)
@@ -46,20 +56,20 @@ def fit_scout(
         network.load_state_dict(start.weights)
         optimiser.load_state_dict(copy.deepcopy(dict(start.optimiser)))
         history = start.history
-    stream = iter(batches(footage.train, recipe, len(history) * recipe.STEPS))
+    feed = _Feed(footage.train, recipe, device, search)
     held_out = [
         batch(footage.validation, recipe.crop, recipe.batch, (recipe.seed, number, _HELD_OUT))
         for number in range(_VALIDATION)
     ]
     while not finished(recipe, history):
-        began = time.monotonic()
+        began, examples = time.monotonic(), feed.epoch(network, len(history))
         network.train()
         total = torch.zeros((), device=device)
         with memory_error_names_batch(recipe.batch):
             for step in range(len(history) * recipe.STEPS, (len(history) + 1) * recipe.STEPS):
                 for group in optimiser.param_groups:
                     group["lr"] = recipe.rate(step)
-                loss = loss_of(network, next(stream), device)
+                loss = loss_of(network, next(examples), device)
                 optimiser.zero_grad()
                 loss.backward()  # type: ignore[no-untyped-call]
                 optimiser.step()
@@ -90,28 +100,51 @@ def fit_scout(
         )
 
 
+class _Feed:
+    """Batches of each epoch; on the way the windows become harder."""
+
+    def __init__(
+        self, windows: Windows, recipe: ScoutRecipe, device: torch.device, search: Search | None
+    ) -> None:
+        self._windows, self._recipe, self._device, self._search = windows, recipe, device, search
+        self._stream: Iterator[Batch] | None = None
+
+    def epoch(self, network: Scout, done: int) -> Iterator[Batch]:
+        """Those of the epoch after so many."""
+        due = done in self._recipe.searched_after
+        due |= self._stream is None and done > min(self._recipe.searched_after, default=done)  # resumed
+        if self._search is not None and due:
+            self._stream = None  # its process ends before another begins
+            self._windows = self._windows.harder(self._search(network, self._device, done))
+        if self._stream is None:
+            self._stream = iter(batches(self._windows, self._recipe, done * self._recipe.STEPS))
+        return self._stream
+
+
 class _Batches(IterableDataset[Batch]):
-    """Without end."""
+    """Without end. Of several processes each makes every so manieth; they are put in order again."""
 
     def __init__(self, windows: Windows, recipe: ScoutRecipe, first: int) -> None:
         self._windows, self._recipe, self._first = windows, recipe, first
 
     def __iter__(self) -> Iterator[Batch]:
-        number = self._first
+        worker = get_worker_info()
+        number, step = (self._first + worker.id, worker.num_workers) if worker else (self._first, 1)
         while True:
             yield batch(self._windows, self._recipe.crop, self._recipe.batch, (self._recipe.seed, number))
-            number += 1
+            number += step
 
 
 def batches(windows: Windows, recipe: ScoutRecipe, first: int) -> DataLoader[Batch]:
-    """Batches number `first` and on, made ahead by a process of their own.
+    """Batches number `first` and on, made ahead by processes of their own.
 
-    OpenCV is put to one thread before that process is forked off: its pool does not survive a fork, and the
-    child would wait for it without end.
+    OpenCV is put to one thread before they are forked off: its pool does not survive a fork, and the child
+    would wait for it without end.
     """
     cv2.setNumThreads(1)
     examples = _Batches(windows, recipe, first)
-    return DataLoader(examples, batch_size=None, num_workers=1, prefetch_factor=_AHEAD)
+    workers = max(1, min(_WORKERS, (os.cpu_count() or 1) // 2))
+    return DataLoader(examples, batch_size=None, num_workers=workers, prefetch_factor=_AHEAD)
 
 
 def loss_of(network: Scout, examples: Batch, device: torch.device) -> Tensor:

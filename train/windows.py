@@ -10,7 +10,7 @@ from __future__ import annotations
 import itertools
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import cv2
@@ -31,19 +31,40 @@ VALIDATION = 256  # windows at most
 _TILE = (384, 512)  # larger pictures may be shrunk in flight, where time is short
 _SHRUNK = 0.25  # of the windows of such pictures show them shrunk
 _SMALLEST = 0.4  # of their size
+_HARD = 0.4  # of all crops come from hard windows, where there are any
 
 Windowed = NDArray[np.uint8]
 
 
 @dataclass(frozen=True, eq=False)
 class Windows:
-    """`pictures`: n x DEPTH x SIDE x SIDE x 3 RGB; `there`: n x DEPTH, False where now stands in."""
+    """`pictures`: n x DEPTH x SIDE x SIDE x 3 RGB; `there`: n x DEPTH, False where now stands in.
+
+    `hard`: those that a half trained scout was wrong about, drawn more often than their number says.
+    """
 
     pictures: Windowed
     there: NDArray[np.bool_]
+    hard: Windows | None = None
 
     def __len__(self) -> int:
         return len(self.pictures)
+
+    def drawn(self, random: np.random.Generator) -> tuple[Windowed, NDArray[np.bool_]]:
+        """One window through time, and what of it is there."""
+        among = self
+        if self.hard is not None and len(self.hard) and random.random() < _HARD:
+            among = self.hard
+        place = int(random.integers(len(among)))
+        return among.pictures[place], among.there[place]
+
+    def harder(self, found: Windows) -> Windows:
+        """With these as hard ones too."""
+        hard = self.hard
+        if hard is not None:
+            pictures = np.concatenate([hard.pictures, found.pictures])
+            found = Windows(pictures, np.concatenate([hard.there, found.there]))
+        return replace(self, hard=found)
 
 
 @dataclass(frozen=True, eq=False)
@@ -194,6 +215,13 @@ def cut(stack: Sequence[Picture | None], random: np.random.Generator) -> Windowe
     height, width = now.shape[:2]
     side = _reach(height, width, random)
     top, left = (int(random.integers(max(0, length - side) + 1)) for length in (height, width))
+    return window_at(stack, (top, left), side)
+
+
+def window_at(stack: Sequence[Picture | None], corner: tuple[int, int], side: int = SIDE) -> Windowed:
+    """The window whose top left corner lies there and that spans `side` pixels, DEPTH x SIDE x SIDE x 3."""
+    now, (top, left) = stack[0], corner
+    assert now is not None
     window = np.empty((DEPTH, SIDE, SIDE, 3), np.uint8)
     for place, picture in zip(window, stack, strict=True):
         part = (now if picture is None else picture)[top : top + side, left : left + side]
