@@ -1,59 +1,64 @@
-"""Stage latencies of the daemon's own chain, on the machine in front of you."""
+"""The daemon's own chain, timed on the machine in front of you: see docs/bench.md for what a figure means."""
 
 from __future__ import annotations
 
-import json
-import platform
 import tempfile
-import time
-from collections import defaultdict
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass
-from itertools import islice
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack, closing
 from pathlib import Path
 
-import numpy as np
-
+from edge.bench_broker import broker_settings, find_mosquitto, linked, own_mosquitto
+from edge.bench_budget import OVER_BUDGET
+from edge.bench_chain import TOPICS, WARM_UP, Chain, Feed, NotedOutbox, OnDisk, flight_recorder
+from edge.bench_contest import Contest, Plan, Progress, Tally, parse_plans
+from edge.bench_entries import Entry, open_entries
+from edge.bench_figures import ALERT, EVERY_FRAME, Board, Report, Run, Times
+from edge.bench_machine import Machine, about_machine, facts
 from edge.bundle import ModelBundle
-from edge.clock import SystemClock
-from edge.detector import choose_variant, open_detector, open_runtime
+from edge.detector import choose_variant
+from edge.engines import EngineStore
 from edge.errors import UsageError
-from edge.events import MAX_PICTURE_BYTES
-from edge.frames import Frame
-from edge.observer import Stopwatch
-from edge.outbox import Outbox
-from edge.recordings import open_recording
-from edge.simcam import Scene, SimCamera
-from edge.snapshots import heat_picture, snapshot
+from edge.events import uuid7
+from edge.gpu import Toolkit, load_toolkit
+from edge.mqtt import BrokerSettings
+from edge.recorder import Ground
+from edge.sources import Replay, open_source, redact
 
-WARM_UP = 10
+__all__ = ["EVERY_FRAME", "OVER_BUDGET", "WARM_UP", "Plan", "facts", "measure", "parse_plans", "run"]
 
-
-@dataclass(frozen=True, slots=True)
-class StageTimes:
-    """Milliseconds, one value per frame."""
-
-    stages: Mapping[str, tuple[float, ...]]
-
-    def percentiles(self) -> dict[str, dict[str, float]]:
-        """Stage -> p50, p95, p99, max in milliseconds; `frame` is the sum of one frame's stages."""
-        frames = [
-            sum(values)
-            for values in zip(
-                *(self.stages[name] for name in EVERY_FRAME if name in self.stages), strict=True
-            )
-        ]
-        table = {**self.stages, "frame": tuple(frames)}
-        return {
-            name: {
-                **{f"p{q}": float(np.percentile(values, q)) for q in (50, 95, 99)},
-                "max": max(values),
-            }
-            for name, values in table.items()
-        }
+GENERATED = "sim://?width=1920&height=1080&fps=30"
 
 
-EVERY_FRAME = ("decode", "preprocess", "motion", "infer", "score", "localize")
+def run(
+    bundle: ModelBundle,
+    plans: Sequence[Plan],
+    wanted: str = "all",
+    broker: str | None = None,
+    store: EngineStore | None = None,
+    progress: Progress = lambda _: None,
+    machine: Machine | None = None,
+    load: Callable[[], Toolkit] = load_toolkit,
+) -> Report:
+    """`wanted`: `all`, `auto` or variants. `broker`: a URI, `none`, or None for a mosquitto of our own.
+
+    Raises UsageError, BundleError, FootageError, CameraError, BrokerError.
+    """
+    machine = machine or Machine()
+    runs: list[Run] = []
+    with ExitStack() as stack:
+        folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="skerry-bench-")))
+        entries, left_out = open_entries(
+            bundle, wanted, store or EngineStore(folder / "engines"), stack, load
+        )
+        settings, lacking = _broker(broker, folder, stack)
+        for plan in plans:
+            tallies = _contest(bundle, entries, plan, settings, progress, machine)
+            runs += [_run(*pair, plan) for pair in zip(entries, tallies, strict=True)]
+    about = about_machine(bundle, machine) | {
+        "source": redact(plans[0].source),
+        "broker": broker or ("own mosquitto" if settings else "none"),
+    }
+    return Report(facts=about, flown=entries[0].variant, left_out={**left_out, **lacking}, runs=tuple(runs))
 
 
 def measure(
@@ -61,90 +66,95 @@ def measure(
     footage: Path | None,
     frames: int,
     variant: str,
-    progress: Callable[[int], None] = lambda _: None,
-) -> StageTimes:
-    """Run the chain over `frames` frames, back to back, after a warm-up. Every frame is treated as an event.
+    progress: Progress = lambda _: None,
+) -> Times:
+    """One variant in ONNX Runtime over `frames` frames, back to back, after a warm-up; no broker.
 
     Raises UsageError when the footage is too short.
     """
-    variant = choose_variant(bundle, variant)
-    stages: dict[str, list[float]] = defaultdict(list)
-    level = bundle.calibration().box_level
-    with open_runtime(bundle, variant) as runtime, tempfile.TemporaryDirectory() as folder:
-        detector = open_detector(bundle, runtime)
-        outbox = Outbox(Path(folder) / "outbox.sqlite")
-        for done, (frame, decode_ns) in enumerate(_timed(footage, WARM_UP + frames)):
-            finding = detector.inspect(frame)
-            watch = Stopwatch()
-            picture = snapshot(frame.image, finding.boxes, width=640, cap=MAX_PICTURE_BYTES)
-            watch.lap("snapshot")
-            if finding.heat is not None:
-                heat_picture(finding.heat, level, MAX_PICTURE_BYTES)
-            watch.lap("heatmap")
-            row = outbox.put("bench", picture or b"")
-            watch.lap("outbox")
-            outbox.remove(row)
-            times = {"decode": decode_ns, **finding.stages_ns, **watch.laps}
-            if done >= WARM_UP:
-                for name, taken in times.items():
-                    stages[name].append(taken / 1e6)
-            progress(done + 1)
-        outbox.close()
-    if not stages:
+    plan = Plan(GENERATED if footage is None else str(footage), None, frames)
+    with ExitStack() as stack:
+        store = EngineStore(Path(stack.enter_context(tempfile.TemporaryDirectory())) / "engines")
+        entries, _ = open_entries(bundle, choose_variant(bundle, variant), store, stack)
+        return _contest(bundle, entries, plan, None, progress, Machine())[0].times
+
+
+def _contest(
+    bundle: ModelBundle,
+    entries: Sequence[Entry],
+    plan: Plan,
+    settings: BrokerSettings | None,
+    progress: Progress,
+    machine: Machine,
+) -> list[Tally]:
+    """With an outbox of its own; a broker's session ends with it."""
+    with ExitStack() as stack:
+        folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="skerry-bench-")))
+        outbox = stack.enter_context(closing(NotedOutbox(folder / "outbox.sqlite", machine.clock)))
+        feed = _feed(plan, bundle.calibration().fps, machine)
+        stack.callback(feed.close)
+        session = uuid7()
+        ground: Ground = OnDisk(outbox)
+        if settings is not None:
+            ground = stack.enter_context(linked(settings, TOPICS, session, bundle, outbox, machine.clock))
+        recorder = flight_recorder(bundle, session, ground, outbox, feed, machine.clock)
+        chain = Chain(recorder, outbox, settings is not None, machine.clock)
+        contest = Contest(entries, plan, chain, feed, machine)
+        contest.hold(progress)
+    return contest.tallies
+
+
+def _feed(plan: Plan, flown_fps: float, machine: Machine) -> Feed:
+    """Back to back, a recording is looked at in the steps of flight, without the waits between."""
+    paced = plan.pace is not None
+    feed = Feed(
+        redact(plan.source),
+        lambda: open_source(
+            plan.source,
+            fps=plan.pace or flown_fps,
+            replay="realtime" if paced else "fast",
+            folder_fps=plan.folder_fps,
+            clock=machine.clock,
+        ),
+        machine.clock,
+        machine.wait,
+    )
+    if not paced and not isinstance(feed.source, Replay):
+        feed.close()
         raise UsageError(
-            f"{footage} has fewer than {WARM_UP + 1} frames; bench needs more to warm up and measure"
+            f"--fps max needs a recording or sim://: {redact(plan.source)} gives pictures at a rate of its "
+            "own; use --fps 2"
         )
-    return StageTimes({name: tuple(values) for name, values in stages.items()})
+    return feed
 
 
-def facts(bundle: ModelBundle, variant: str) -> dict[str, str]:
-    """What the figures belong to: without these a latency says nothing."""
-    import onnxruntime
-
-    return {
-        "machine": platform.machine(),
-        "processor": _processor(),
-        "python": platform.python_version(),
-        "onnxruntime": onnxruntime.__version__,
-        "bundle": bundle.digest,
-        "variant": choose_variant(bundle, variant),
-        "pace": "back to back, one thread; at 2 fps with idle gaps a frame takes longer",
-    }
-
-
-def write_json(path: Path, times: StageTimes, about: Mapping[str, str]) -> None:
-    try:
-        path.write_text(
-            json.dumps({"facts": dict(about), "milliseconds": times.percentiles()}, indent=2) + "\n"
-        )
-    except OSError as error:
-        raise UsageError(f"{path} cannot be written: {error.strerror}") from None
+def _broker(
+    wanted: str | None, folder: Path, stack: ExitStack
+) -> tuple[BrokerSettings | None, dict[str, str]]:
+    """What to publish to, or why nothing is published."""
+    if wanted == "none":
+        return None, {"publish": "--broker none; the alert's time ends on disk"}
+    if wanted is not None:
+        return broker_settings(wanted), {}
+    program = find_mosquitto()
+    if program is None:
+        why = "no --broker, and no mosquitto here to start one; the alert's time ends on disk"
+        return None, {"publish": why}
+    return stack.enter_context(own_mosquitto(program, folder)), {}
 
 
-def _timed(footage: Path | None, count: int) -> Iterator[tuple[Frame, int]]:
-    """Frames with the nanoseconds it took to get each; a generated camera where no footage is named."""
-    if footage is None:
-        scene = Scene(width=1920, height=1080, frames=count)
-        yield from _timed_frames(SimCamera(scene, SystemClock()).frames(_everything))
-        return
-    with open_recording(footage) as recording:
-        yield from islice(_timed_frames(iter(recording)), count)
-
-
-def _everything(_stream_s: float) -> bool:
-    return True
-
-
-def _timed_frames(frames: Iterable[Frame]) -> Iterator[tuple[Frame, int]]:
-    started = time.perf_counter_ns()
-    for frame in frames:
-        yield frame, time.perf_counter_ns() - started
-        started = time.perf_counter_ns()
-
-
-def _processor() -> str:
-    try:
-        lines = Path("/proc/cpuinfo").read_text().splitlines()
-    except OSError:
-        return platform.processor()
-    return next((line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")), "unknown")
+def _run(entry: Entry, tally: Tally, plan: Plan) -> Run:
+    return Run(
+        variant=entry.variant,
+        runtime=entry.runtime,
+        pace=plan.pace_name,
+        frames=tally.frames,
+        skipped=tally.skipped,
+        seconds=tally.seconds,
+        cpu_s=tally.cpu_s,
+        resident_mb=tally.resident_mb,
+        gpu_mb=entry.gpu_mb,
+        stages=tally.times.quantiles(),
+        alerts_ms=tuple(round(value, 4) for value in tally.times.stages[ALERT]),
+        board=Board.of(tally.readings),
+    )

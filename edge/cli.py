@@ -147,29 +147,56 @@ def inspect(bundle: BundleArgument) -> None:
 
 def bench(
     bundle: BundleArgument,
-    footage: Annotated[
-        Path | None, typer.Option(help="Video or folder to run over; without it a generated 1080p camera.")
+    source: Annotated[
+        str | None,
+        typer.Option(
+            "--source", "--footage", help="As in `skerry run`; without it a generated 1080p camera at 30 fps."
+        ),
     ] = None,
-    frames: Annotated[int, typer.Option(min=1, help="Frames to measure.")] = 300,
-    variant: VariantOption = "auto",
+    fps: Annotated[
+        str, typer.Option(help="Looks per second, as in flight; max for back to back; or 2,max.")
+    ] = "max",
+    frames: Annotated[
+        int | None, typer.Option(min=1, help="Frames of each model. Default back to back: 300.")
+    ] = None,
+    seconds: Annotated[
+        float | None, typer.Option(min=0.1, help="End after so long. Default at a number of fps: 60.")
+    ] = None,
+    variant: Annotated[
+        str,
+        typer.Option(
+            help="all: the processor's models and the engine, in turns; auto: what would fly; or names."
+        ),
+    ] = "all",
+    broker: Annotated[
+        str | None,
+        typer.Option(help="Publish to this URI, or none. Default: a mosquitto of its own, if installed."),
+    ] = None,
     json: Annotated[Path | None, typer.Option(help="Write the figures and what they belong to.")] = None,
+    compare: Annotated[Path | None, typer.Option(help="An earlier --json: print the ratios with it.")] = None,
+    budget: Annotated[
+        str | None, typer.Option(help="Limits for what would fly, as p99=50ms,cpu=5%,resident=140MB.")
+    ] = None,
+    plot: Annotated[Path | None, typer.Option(help="Write the latencies' distribution as SVG.")] = None,
+    state_dir: Annotated[Path, typer.Option(help="Folder of the daemon's state, where engines are.")] = Path(
+        "skerry-state"
+    ),
 ) -> None:
-    """Time every stage from decoded picture to durable event, back to back, on this machine."""
-    from edge import bench as bench_module
-    from edge.bundle import load_bundle
-    from edge.describe import bench_table
+    """Time every stage from the camera to the acknowledged alert, on this machine.
 
-    loaded = load_bundle(bundle)
-    console = Console(stderr=True)
-    with _progress(console) as progress:
-        task = progress.add_task("frames", total=frames + bench_module.WARM_UP)
-        times = bench_module.measure(
-            loaded, footage, frames, variant, lambda n: progress.update(task, completed=n)
-        )
-    about = bench_module.facts(loaded, variant)
-    bench_table(times.percentiles(), about, Console())
-    if json is not None:
-        bench_module.write_json(json, times, about)
+    Exit codes: 0 measured, within the budget if any; 1 over the budget; 2 usage, 3 bundle, 4 camera,
+    70 broker.
+    """
+    from edge import bench as bench_module
+    from edge.bench_asked import Asked, answer
+
+    asked = Asked(bundle, variant, broker, json, compare, budget, plot, state_dir)
+    plans = bench_module.parse_plans(fps, source or bench_module.GENERATED, frames, seconds)
+    with _progress(Console(stderr=True)) as progress:
+        task = progress.add_task("frames", total=None)
+        kept = answer(asked, plans, Console(), lambda n: progress.update(task, completed=n))
+    if not kept:
+        raise typer.Exit(bench_module.OVER_BUDGET)
 
 
 def doctor(

@@ -1,8 +1,8 @@
-"""A bundle and a benchmark as tables a person reads."""
+"""A bundle as tables a person reads."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 
 from rich.box import SIMPLE_HEAD
 from rich.console import Console
@@ -132,17 +132,3 @@ def _passed(bundle: ModelBundle, variant: str) -> str:
     if bundle.manifest.parity[variant].within_tolerance:
         return "passed"
     return "DRIFT ALLOWED" if variant in bundle.manifest.variants else "left out"
-
-
-def bench_table(
-    percentiles: Mapping[str, Mapping[str, float]], facts: Mapping[str, str], console: Console
-) -> None:
-    table = Table(title="Milliseconds per stage", title_justify="left")
-    table.add_column("stage")
-    for column in ("p50", "p95", "p99", "max"):
-        table.add_column(column, justify="right")
-    for stage, row in percentiles.items():
-        table.add_row(stage, *(f"{row[column]:.2f}" for column in ("p50", "p95", "p99", "max")))
-    console.print(table)
-    for what, value in facts.items():
-        console.print(f"{what}: {value}", style="dim", highlight=False)
