@@ -161,7 +161,8 @@ def _learn(out: Path, footage: Footage, console: Console) -> Path:
         "--normal",
         *footage.learn,
     )
-    _skerry(console, "export", checkpoint, "--force", "--out", bundle)
+    flown = ("--variants", "fp32,int8-cpu")  # nothing here has a use for a GPU's
+    _skerry(console, "export", checkpoint, *flown, "--force", "--out", bundle)
     wanted = footage.alarms_per_hour
     console.print(
         f"\n{footage.seconds:.0f} s of normal flight support {wanted} false alarms an hour, 15 minutes one",

@@ -13,7 +13,7 @@ from export.families import FAMILIES, flying
 from export.gate import Gate
 from export.held_out import HeldOut
 from export.makers import Job, Made
-from export.parity import Tolerance, check
+from export.parity import Tolerance, check, strain
 from train.checkpoint import Checkpoint
 
 INDISPENSABLE = "fp32"  # every machine runs it, and it is what the others are held against later
@@ -39,18 +39,19 @@ def make(
     read = cache(normal)
     models, parity = {}, {}
     for variant in order.variants:
+        judge = cache(partial(gate.judge, variant))  # a maker asks of what it then hands over
         job = Job(
             network=network,
             spec=trained.input,
             normal=lambda: read().tensors(),
-            judge=partial(gate.judge, variant),
-            strain=partial(gate.strain, variant),
+            judge=judge,
+            strain=lambda data, asked=judge: strain(asked(data), gate.tolerance),  # type: ignore[misc]
             glance=lambda data, who=variant: few().strain(who, data),  # type: ignore[misc]
             in_float=order.in_float,
             search=order.search,
         )
         made = family.variants[variant](job)
-        found = gate.judge(variant, made.data)
+        found = judge(made.data)
         models[variant], parity[variant] = made, found.model_copy(update={"mixture": made.mixture})
     return models, parity
 
