@@ -22,7 +22,7 @@ from edge.events import uuid7
 from edge.gpu import Toolkit, load_toolkit
 from edge.mqtt import BrokerSettings
 from edge.recorder import Ground
-from edge.sources import Replay, open_source, redact
+from edge.sources import open_source, redact, scheme_of
 
 __all__ = ["EVERY_FRAME", "OVER_BUDGET", "WARM_UP", "Plan", "facts", "measure", "parse_plans", "run"]
 
@@ -55,8 +55,9 @@ def run(
             tallies = _contest(bundle, entries, plan, settings, progress, machine)
             runs += [_run(*pair, plan) for pair in zip(entries, tallies, strict=True)]
     about = about_machine(bundle, machine) | {
+        "compared": ", ".join(entry.variant for entry in entries),
         "source": redact(plans[0].source),
-        "broker": broker or ("own mosquitto" if settings else "none"),
+        "broker": redact(broker) if broker else ("own mosquitto" if settings else "none"),
     }
     return Report(facts=about, flown=entries[0].variant, left_out={**left_out, **lacking}, runs=tuple(runs))
 
@@ -106,26 +107,23 @@ def _contest(
 
 def _feed(plan: Plan, flown_fps: float, machine: Machine) -> Feed:
     """Back to back, a recording is looked at in the steps of flight, without the waits between."""
-    paced = plan.pace is not None
-    feed = Feed(
+    if plan.pace is None and scheme_of(plan.source) not in ("", "file", "sim"):
+        raise UsageError(
+            f"--fps max needs a recording or sim://: {redact(plan.source)} gives pictures at a rate of its "
+            "own; use --fps 2"
+        )
+    return Feed(
         redact(plan.source),
         lambda: open_source(
             plan.source,
             fps=plan.pace or flown_fps,
-            replay="realtime" if paced else "fast",
+            replay="fast" if plan.pace is None else "realtime",
             folder_fps=plan.folder_fps,
             clock=machine.clock,
         ),
         machine.clock,
         machine.wait,
     )
-    if not paced and not isinstance(feed.source, Replay):
-        feed.close()
-        raise UsageError(
-            f"--fps max needs a recording or sim://: {redact(plan.source)} gives pictures at a rate of its "
-            "own; use --fps 2"
-        )
-    return feed
 
 
 def _broker(

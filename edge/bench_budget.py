@@ -18,7 +18,10 @@ _FIGURES: dict[str, Callable[[Run], float]] = {
     "skipped": lambda run: run.skipped,
 }
 # What else must be the same for a ratio to speak of the software alone.
-CONDITIONS = ("machine", "processor", "cores", "module", "nvpmodel", "clocks", "source", "broker")
+CONDITIONS = (
+    *("machine", "processor", "cores", "module", "nvpmodel", "clocks"),
+    *("source", "broker", "compared"),
+)
 
 
 @dataclass(frozen=True, slots=True)

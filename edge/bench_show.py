@@ -47,8 +47,8 @@ def _stages(run: Run) -> Table:
 
 def _costs(report: Report) -> Table:
     table = Table(title="What it costs", title_justify="left")
-    table.add_column("")
-    for column in ("CPU ms/frame", "s/min", "%", "skipped", "resident MB", "GPU MB"):
+    table.add_column("", no_wrap=True)
+    for column in ("CPU ms/frame", "s/min", "%", "skipped", "RSS MB", "GPU MB"):
         table.add_column(column, justify="right")
     for run in report.runs:
         paced = run.pace != "max"

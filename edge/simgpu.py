@@ -141,6 +141,10 @@ def _string(_gpu: SimGpu, error: IntEnum) -> tuple[Any, ...]:
     return "cudaSuccess", error.name.encode()
 
 
+def _memory(gpu: SimGpu) -> tuple[Any, ...]:
+    return "cudaSuccess", gpu.memory - gpu.used, gpu.memory
+
+
 def _malloc(gpu: SimGpu, size: int) -> tuple[Any, ...]:
     address = gpu.take(size)
     return ("cudaErrorMemoryAllocation", None) if address is None else ("cudaSuccess", address)
@@ -206,6 +210,7 @@ _CUDA: dict[str, Callable[..., tuple[Any, ...]]] = {
     "cudaGetDeviceCount": _count,
     "cudaGetDeviceProperties": _properties,
     "cudaGetErrorString": _string,
+    "cudaMemGetInfo": _memory,
     "cudaMalloc": _malloc,
     "cudaFree": _free,
     "cudaMallocHost": _malloc_host,

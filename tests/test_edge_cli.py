@@ -1,4 +1,4 @@
-"""calibrate, inspect and bench as a person types them."""
+"""calibrate, inspect and drift as a person types them."""
 
 from __future__ import annotations
 
@@ -70,33 +70,6 @@ def test_inspect_refuses_a_changed_bundle_with_code_3(tmp_path: Path) -> None:
     assert done.returncode == 3
     assert done.stderr.startswith("skerry: ")
     assert len(done.stderr.splitlines()) == 1
-
-
-def test_bench_measures_every_stage_and_writes_what_it_belongs_to(tmp_path: Path, normal: Path) -> None:
-    flying_bundle(tmp_path / "b", normal)
-    file = tmp_path / "bench.json"
-    done = skerry("bench", tmp_path / "b", "--footage", normal, "--frames", 20, "--json", file)
-    assert done.returncode == 0, done.stderr
-    found = json.loads(file.read_text())
-    stages = found["milliseconds"]
-    every = ("decode", "preprocess", "infer", "score", "localize")
-    assert {*every, "snapshot", "heatmap", "outbox", "frame"} == set(stages)
-    assert all(0 <= row["p50"] <= row["p95"] <= row["p99"] <= row["max"] for row in stages.values())
-    assert stages["frame"]["max"] <= sum(stages[name]["max"] for name in every) + 1e-9
-    assert found["facts"]["variant"] == "fp32"
-
-
-def test_bench_without_footage_films_a_scene_of_its_own(tmp_path: Path, normal: Path) -> None:
-    flying_bundle(tmp_path / "b", normal)
-    assert skerry("bench", tmp_path / "b", "--frames", 5).returncode == 0
-
-
-def test_bench_needs_more_footage_than_the_warm_up(tmp_path: Path, normal: Path) -> None:
-    flying_bundle(tmp_path / "b", normal)
-    short = folder_of(tmp_path / "short", patrol_pictures("." * 5))
-    done = skerry("bench", tmp_path / "b", "--footage", short)
-    assert done.returncode == 2
-    assert "fewer than 11 frames" in done.stderr
 
 
 def test_drift_says_its_verdict_and_a_script_reads_it_from_json(tmp_path: Path, normal: Path) -> None:
