@@ -104,7 +104,8 @@ def _about(
     """The eye of a patrol drone: learns from normal flights what belongs on a route, watches the camera on
     board, and tells the people on the ground what does not belong and where.
 
-    Exit codes: 0 stopped as asked, 2 usage or settings, 3 bundle, 4 camera could not be opened, 70 internal.
+    Exit codes: 0 stopped as asked, 1 over a budget, 2 usage or settings, 3 bundle, 4 camera could not be
+    opened, 70 internal.
     """
 
 

@@ -74,6 +74,7 @@ def test_a_recording_is_looked_at(tmp_path: Path) -> None:
         source(tmp_path / "text.mp4")
 
 
+@pytest.mark.slow
 def test_a_network_camera_is_looked_at_and_its_secret_kept(tmp_path: Path) -> None:
     raw = film(tmp_path / "a.h264", seconds=1, options=["-tune", "zerolatency", "-x264-params", "slices=1"])
     with RtspServer(raw, Manners(login="guard:hunter2", fps=150)) as server:
