@@ -11,8 +11,9 @@ the data set's normal footage is taken, which the bundle may have learned from: 
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 from typing import Annotated
 
@@ -81,9 +82,14 @@ class Stress:
 
 
 def rows_of(
-    bundle: ModelBundle, data_set: DataSet, normal: Sequence[Path], weathers: Sequence[str], seed: int
+    bundle: ModelBundle,
+    data_set: DataSet,
+    normal: Sequence[Path],
+    weathers: Sequence[str],
+    seed: int,
+    tell: Callable[[Row], None] = lambda _: None,
 ) -> tuple[list[Row], float]:
-    """And the hours of normal footage."""
+    """And the hours of normal footage. `tell` hears each row once it is known: all of them take long."""
     check_truth(data_set)
     rows, hours = [], 0.0
     with open_runtime(bundle, choose_variant(bundle, "auto")) as runtime:
@@ -99,6 +105,7 @@ def rows_of(
             check_classes(data_set, scored)
             hours = sum(flight.seconds for flight in flights) / 3600
             rows.append(_row(name, flights, scored, hours))
+            tell(rows[-1])
     return rows, hours
 
 
@@ -149,7 +156,7 @@ def main(
     try:
         opened, data_set = load_bundle(bundle), read_data_set(data, layout)
         footage = find_recordings(normal or data_set.normal)
-        rows, hours = rows_of(opened, data_set, footage, chosen(weather), seed)
+        rows, hours = rows_of(opened, data_set, footage, chosen(weather), seed, partial(tell, console))
     except SkerryError as error:
         console.print(f"stress: {error}", style="red", markup=False)
         raise typer.Exit(error.exit_code) from None
@@ -160,6 +167,13 @@ def main(
         json_file.write_text(json.dumps(asdict(stress) | {"verdicts": verdicts(stress)}, indent=1) + "\n")
     if markdown is not None:
         markdown.write_text(as_markdown(stress))
+
+
+def tell(console: Console, row: Row) -> None:
+    """A line on the way, so that a run that is stopped has not been for nothing."""
+    auc = "-" if row.auc is None else f"{row.auc:.3f}"
+    line = f"{row.weather}: {row.alarms} false alarms, {row.over:.1%} of normal frames over, AUC {auc}"
+    console.print(line, style="dim", markup=False, highlight=False)
 
 
 def chosen(weather: Sequence[str] | None) -> list[str]:
