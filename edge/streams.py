@@ -99,6 +99,8 @@ class StreamCamera:
         failure = "the camera ended the stream"
         try:
             packet = next(self._packets, None)
+        except IndexError:  # PyAV, of a stream that it did not see when it opened them
+            packet, failure = None, "it began to send something else as well"
         except (*AV_ERRORS, OSError) as error:
             packet, failure = None, _reason(error)
         if packet is None or not packet.size:  # an empty one says that this is the end

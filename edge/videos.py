@@ -160,6 +160,9 @@ class VideoRecording:
                 packet = next(packets)
             except StopIteration:
                 return
+            except IndexError:  # PyAV, of a packet whose stream only began, or seems to, after it was opened
+                packets = self._container.demux(self._stream)
+                continue
             except AV_ERRORS as error:
                 log.debug("%s: demuxing ended with %s", self.path, error)
                 return
