@@ -19,6 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edge.errors import BundleError, SkerryError
+from edge.jetson import first_line, l4t
 
 OLDEST = (10, 3)  # JetPack 6.1; TensorRT 8 has another interface
 
@@ -108,26 +109,12 @@ def describe_device(toolkit: Toolkit, root: Path = Path("/")) -> Device:
     (properties,) = call(toolkit.cudart, "cudaGetDeviceProperties", 0)
     name = properties.name.decode(errors="replace").rstrip("\0")
     return Device(
-        module=_first_line(root / "proc/device-tree/model") or name,
+        module=first_line(root / "proc/device-tree/model") or name,
         compute=f"{properties.major}.{properties.minor}",
         multiprocessors=int(properties.multiProcessorCount),
-        l4t=_l4t(_first_line(root / "etc/nv_tegra_release")),
-        power_mode=_first_line(root / "var/lib/nvpmodel/status"),
+        l4t=l4t(root),
+        power_mode=first_line(root / "var/lib/nvpmodel/status"),
     )
-
-
-def _first_line(path: Path) -> str:
-    try:
-        text = path.read_bytes()[:1000].decode(errors="replace")
-    except OSError:
-        return ""
-    return (text.replace("\0", "").strip().splitlines() or [""])[0]
-
-
-def _l4t(release: str) -> str:
-    """`# R36 (release), REVISION: 4.3, GCID: ...` -> 36.4.3."""
-    found = re.match(r"# R(\d+) \(release\), REVISION: ([\d.]+)", release)
-    return f"{found[1]}.{found[2]}" if found else ""
 
 
 def call(cudart: Any, function: str, *arguments: Any) -> tuple[Any, ...]:

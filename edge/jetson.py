@@ -34,8 +34,8 @@ def read_board(root: Path = Path("/")) -> Reading:
 def board_facts(root: Path = Path("/")) -> dict[str, str]:
     """What does not change in flight and decides what a figure means; only what is known."""
     known = {
-        "module": _text(root / "proc/device-tree/model"),
-        "l4t": _l4t(_text(root / "etc/nv_tegra_release")),
+        "module": first_line(root / "proc/device-tree/model"),
+        "l4t": l4t(root),
         "nvpmodel": _power_mode(root),
         "clocks": _pinned(root),
     }
@@ -62,19 +62,19 @@ def _core(path: Path) -> int:
 def _rails(root: Path) -> Iterator[tuple[str, float]]:
     """Channels of the power monitors: millivolts times milliamperes."""
     for chip in (root / "sys/class/hwmon").glob("hwmon*"):
-        if _text(chip / "name") not in RAIL_CHIPS:
+        if first_line(chip / "name") not in RAIL_CHIPS:
             continue
         for label in chip.glob("in*_label"):
             number = label.name[len("in") : -len("_label")]
             millivolts = _number(chip / f"in{number}_input")
             milliamperes = _number(chip / f"curr{number}_input")
-            if _text(label) and millivolts is not None and milliamperes is not None:
-                yield _text(label), millivolts * milliamperes / 1e3
+            if first_line(label) and millivolts is not None and milliamperes is not None:
+                yield first_line(label), millivolts * milliamperes / 1e3
 
 
 def _power_mode(root: Path) -> str:
     """The mode nvpmodel last set, by number and by the name its configuration gives it."""
-    found = re.search(r"pmode:0*(\d+)", _text(root / "var/lib/nvpmodel/status"))
+    found = re.search(r"pmode:0*(\d+)", first_line(root / "var/lib/nvpmodel/status"))
     if found is None:
         return ""
     try:
@@ -94,13 +94,14 @@ def _pinned(root: Path) -> str:
     return "pinned" if all(low == high for low, high in limits) else "scaling"
 
 
-def _l4t(release: str) -> str:
-    """`# R36 (release), REVISION: 4.3, GCID: ...` -> 36.4.3."""
+def l4t(root: Path) -> str:
+    """`# R36 (release), REVISION: 4.3, GCID: ...` -> 36.4.3; '' on anything but a Jetson."""
+    release = first_line(root / "etc/nv_tegra_release")
     found = re.match(r"# R(\d+) \(release\), REVISION: ([\d.]+)", release)
     return f"{found[1]}.{found[2]}" if found else ""
 
 
-def _text(path: Path) -> str:
+def first_line(path: Path) -> str:
     """The first line of a small file, '' where there is none."""
     try:
         text = path.read_bytes()[:1000].decode(errors="replace")
@@ -111,6 +112,6 @@ def _text(path: Path) -> str:
 
 def _number(path: Path) -> float | None:
     try:
-        return float(int(_text(path)))
+        return float(int(first_line(path)))
     except ValueError:
         return None
