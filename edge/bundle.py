@@ -19,6 +19,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, ValidationError
 
+from edge.clips import ClipSpec
 from edge.errors import BundleError
 from edge.preprocess import InputSpec
 
@@ -101,7 +102,7 @@ class Calibration(_Part):
     frames: Annotated[int, Field(ge=1)]
     fps: Positive
     variant: str
-    statistics: FileName
+    statistics: FileName | None  # None: the score needs none (clip bundles)
     created: AwareDatetime
 
 
@@ -132,6 +133,7 @@ class Manifest(_Part):
     created: AwareDatetime
     input: InputSpec
     scoring: Scoring
+    clip: ClipSpec | None = None  # of clip bundles: how a stream becomes scores
     calibration: Calibration | None = None
     provenance: dict[str, Any] = Field(default_factory=dict)
     parity: dict[str, Parity] = Field(default_factory=dict)
@@ -167,6 +169,13 @@ class ModelBundle:
                 f"`skerry calibrate {self.folder} --normal FOOTAGE`"
             )
         return self.manifest.calibration
+
+    def statistics(self) -> bytes:
+        """What calibration learnt of normal footage, verified. Raises BundleError where there is none."""
+        name = self.calibration().statistics
+        if name is None:
+            raise BundleError(f"the calibration of {self.folder} lacks its statistics; calibrate it again")
+        return self.read(name)
 
 
 def load_bundle(folder: Path) -> ModelBundle:
@@ -215,12 +224,19 @@ def _parse(raw: bytes, folder: Path) -> Manifest:
 
 
 def _check_names(manifest: Manifest, folder: Path) -> None:
-    named = set(manifest.variants.values())
-    if manifest.calibration:
-        named.add(manifest.calibration.statistics)
-    unlisted = sorted(named - set(manifest.files))
+    unlisted = sorted(_named(manifest) - set(manifest.files))
     if unlisted:
         raise BundleError(f"bundle {folder}: no digest for {', '.join(unlisted)}; export it again")
+
+
+def _named(manifest: Manifest) -> set[str]:
+    """Every file that a bundle needs beside its manifest."""
+    named = set(manifest.variants.values())
+    if manifest.calibration and manifest.calibration.statistics:
+        named.add(manifest.calibration.statistics)
+    if manifest.clip:
+        named.add(manifest.clip.head)
+    return named
 
 
 def write_bundle(folder: Path, manifest: Manifest, files: dict[str, bytes]) -> ModelBundle:
@@ -235,9 +251,7 @@ def write_bundle(folder: Path, manifest: Manifest, files: dict[str, bytes]) -> M
     for name, data in files.items():
         _write_durably(folder / name, data)
     digests = {**manifest.files, **{name: hashlib.sha256(data).hexdigest() for name, data in files.items()}}
-    named = set(manifest.variants.values()) | (
-        {manifest.calibration.statistics} if manifest.calibration else set()
-    )
+    named = _named(manifest)
     stale = set(digests) - named
     complete = manifest.model_copy(update={"files": {n: d for n, d in sorted(digests.items()) if n in named}})
     _write_durably(folder / MANIFEST, complete.model_dump_json(indent=2).encode() + b"\n")

@@ -65,9 +65,7 @@ class CalibratedDetector:
         self._observer = Observer(runtime, manifest.input, manifest.scoring, calibration.view)
         self._memory = Memory(manifest.scoring.memory_s)
         self._level = calibration.box_level
-        self._yardsticks = Yardsticks.from_bytes(
-            bundle.read(calibration.statistics), len(manifest.scoring.branches)
-        )
+        self._yardsticks = Yardsticks.from_bytes(bundle.statistics(), len(manifest.scoring.branches))
         if self._yardsticks.latent is None and any(b.source == "latent" for b in self._scoring.branches):
             raise BundleError(
                 f"the calibration of {bundle.folder} lacks its latent density; calibrate it again"

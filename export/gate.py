@@ -68,7 +68,7 @@ def levels_of(bundle: ModelBundle) -> Levels:
     if number is None:
         raise UsageError(f"--calibrated {bundle.folder}: none of its branches is what the gate compares")
     calibration = bundle.calibration()
-    scale = Yardsticks.from_bytes(bundle.read(calibration.statistics), len(branches)).scales[number]
+    scale = Yardsticks.from_bytes(bundle.statistics(), len(branches)).scales[number]
     length = float(np.median(scale.high)) - scale.typical
     return Levels(
         scale.typical + calibration.threshold * length, scale.typical + calibration.box_level * length
