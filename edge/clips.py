@@ -3,11 +3,13 @@
     frames at `fps` -> clips of `frames`, one every `stride` -> one raw feature each -> mean of the newest
     `average` -> length 1 -> the head looks at the newest `history` of them -> a logit -> smoothed
 
-Nothing is computed twice: a per-frame extractor sees each frame once, a per-clip extractor each clip once.
+Nothing is computed twice: a per-frame extractor sees each frame once, a per-clip extractor each clip once;
+frames between two clips, where the stride is longer than a clip, are not looked at.
 """
 
 from __future__ import annotations
 
+import math
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Literal
@@ -17,6 +19,7 @@ from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field
 
 from edge.frames import Picture
+from edge.light import levelled
 from edge.preprocess import InputSpec, to_tensor
 
 Feature = NDArray[np.float32]  # one vector
@@ -94,14 +97,25 @@ class ClipMaker:
         self._ring: deque[NDArray[np.float32]] = deque(maxlen=spec.frames)
         self._seen = 0
 
+    def restart(self) -> None:
+        """Forget the pictures so far: the next clip begins with the next one."""
+        self._ring.clear()
+        self._seen = 0
+
     def add(self, image: Picture) -> Feature | None:
         """The feature of the clip that this picture completes, if it does."""
-        tensor = to_tensor(image, self._picture)  # 1 x 3 x h x w
-        self._ring.append(self._extract(tensor)[0] if self._spec.sees == "frame" else tensor[0])
+        if self._seen % self._spec.stride < self._spec.frames:
+            self._keep(image)
         self._seen += 1
         if self._seen < self._spec.frames or (self._seen - self._spec.frames) % self._spec.stride:
             return None
         return self._feature()
+
+    def _keep(self, image: Picture) -> None:
+        tensor = to_tensor(image, self._picture)  # 1 x 3 x h x w
+        if self._spec.level:
+            tensor = levelled(tensor, self._picture)
+        self._ring.append(self._extract(tensor)[0] if self._spec.sees == "frame" else tensor[0])
 
     def _feature(self) -> Feature:
         held = np.stack(self._ring)
@@ -140,6 +154,25 @@ def windows(raw: Features, spec: ClipSpec) -> NDArray[np.float32]:
     """clips x width of one stream -> clips x history x width, as flight would see them one by one."""
     window = Window(spec)
     return np.concatenate([window.add(row) for row in raw])
+
+
+class Smoother:
+    """Logits of one stream, in order, one every `period_s` -> their exponential mean; the first as it is."""
+
+    def __init__(self, spec: ClipSpec) -> None:
+        self._keep = math.exp(-spec.period_s / spec.smooth_s) if spec.smooth_s > 0 else 0.0
+        self._score: float | None = None
+
+    def add(self, logit: float) -> float:
+        old = logit if self._score is None else self._score
+        self._score = self._keep * old + (1 - self._keep) * logit
+        return self._score
+
+
+def smoothed(logits: Iterable[float], spec: ClipSpec) -> NDArray[np.float64]:
+    """Of a whole stream, as flight would smooth them one by one."""
+    smoother = Smoother(spec)
+    return np.array([smoother.add(float(logit)) for logit in logits])
 
 
 def clip_starts(frames: int, spec: ExtractorSpec) -> Sequence[int]:
