@@ -14,13 +14,12 @@ from uuid import UUID
 
 from edge.bundle import ModelBundle
 from edge.clock import Clock
-from edge.detector import CalibratedDetector
 from edge.errors import BrokerError, CameraError, UsageError
 from edge.events import CameraState, Health, Topics
 from edge.frames import Frame
 from edge.incidents import Incidents, Levels, Step
 from edge.outbox import Outbox
-from edge.pipeline import EndOfStream
+from edge.pipeline import Detector, EndOfStream
 from edge.recorder import FlightRecorder, Ground
 from edge.settings import PictureSettings
 from edge.sources import Replay, WatchedSource
@@ -215,7 +214,7 @@ class Chain:
     linked: bool
     clock: Clock
 
-    def look(self, shown: Shown, detector: CalibratedDetector) -> dict[str, int]:
+    def look(self, shown: Shown, detector: Detector) -> dict[str, int]:
         """Nanoseconds per stage, and of the whole as `alert`."""
         finding = detector.inspect(shown.frame)
         inspected = self.clock.monotonic_ns()

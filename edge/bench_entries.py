@@ -7,11 +7,12 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 
 from edge.bundle import ModelBundle
-from edge.detector import CPU_VARIANTS, CalibratedDetector, choose_variant, open_detector, open_runtime
+from edge.detector import CPU_VARIANTS, choose_variant, open_detector, open_runtime
 from edge.engine_choice import open_fastest
 from edge.engines import EngineStore
 from edge.errors import UsageError, nearest
 from edge.gpu import Toolkit, call, load_toolkit
+from edge.pipeline import Detector
 from edge.tensorrt_runtime import TensorRtRuntime
 
 ENGINE = "engine"  # the name under which an engine takes part
@@ -23,7 +24,7 @@ class Entry:
 
     variant: str
     runtime: str
-    detector: CalibratedDetector
+    detector: Detector
     gpu_mb: float | None = None
 
 

@@ -104,8 +104,20 @@ class ClipMaker:
 
     def add(self, image: Picture) -> Feature | None:
         """The feature of the clip that this picture completes, if it does."""
-        if self._seen % self._spec.stride < self._spec.frames:
+        if self._needed():
             self._keep(image)
+        return self._counted()
+
+    def repeat(self) -> Feature | None:
+        """As `add`, of a picture that was missed: the last one stands in for it."""
+        if self._needed() and self._ring:
+            self._ring.append(self._ring[-1])
+        return self._counted() if self._ring else None
+
+    def _needed(self) -> bool:
+        return self._seen % self._spec.stride < self._spec.frames
+
+    def _counted(self) -> Feature | None:
         self._seen += 1
         if self._seen < self._spec.frames or (self._seen - self._spec.frames) % self._spec.stride:
             return None

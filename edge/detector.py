@@ -6,18 +6,19 @@ import os
 from collections.abc import Sequence
 
 from edge.bundle import Kind, ModelBundle
+from edge.clip_detector import ClipDetector, clip_of, extractor_shape
 from edge.errors import BundleError
 from edge.frames import Frame
 from edge.localize import Map, boxes, fused
 from edge.observer import Memory, Observer, Stopwatch
-from edge.pipeline import Finding
+from edge.pipeline import Detector, Finding
 from edge.runtimes import OnnxRuntime, Runtime
 from edge.yardsticks import Yardsticks
 
 # Fastest first; "auto" takes the first that the bundle has. Only what passed the gate is in a bundle.
 CPU_VARIANTS = ("int8-cpu", "fp32")
-FLOWN: tuple[Kind, ...] = ("reconstruction", "evidence")
-# A thumbnail gains nothing by a second thread; a full picture in tiles needs what there is.
+FLOWN: tuple[Kind, ...] = ("reconstruction", "evidence", "clip")
+# A thumbnail gains nothing by a second thread; a picture in tiles, and a whole clip, need what there is.
 TILE_THREADS = min(4, os.cpu_count() or 1)
 
 
@@ -34,18 +35,19 @@ def choose_variant(bundle: ModelBundle, wanted: str) -> str:
 
 def input_shape(bundle: ModelBundle) -> tuple[int, ...]:
     spec = bundle.manifest.input
+    if bundle.manifest.kind == "clip":
+        return extractor_shape(bundle)
     return 1, 3 * spec.frames, spec.height, spec.width
 
 
 def open_runtime(bundle: ModelBundle, variant: str) -> Runtime:
     """The variant's model, checked against the manifest's input. Raises BundleError."""
-    spec = bundle.manifest.input
+    wanted = input_shape(bundle)
     runtime = OnnxRuntime(
         bundle.model(variant),
         f"{bundle.folder}/{bundle.manifest.variants.get(variant, '')}",
-        threads=1 if spec.tiling == "none" else TILE_THREADS,
+        threads=TILE_THREADS if _heavy(bundle) else 1,
     )
-    wanted = input_shape(bundle)
     if runtime.input_shape != wanted:
         found = "x".join(map(str, runtime.input_shape))
         raise BundleError(
@@ -53,6 +55,12 @@ def open_runtime(bundle: ModelBundle, variant: str) -> Runtime:
             f"{'x'.join(map(str, wanted))}; export it again"
         )
     return runtime
+
+
+def _heavy(bundle: ModelBundle) -> bool:
+    if bundle.manifest.kind == "clip":
+        return clip_of(bundle).extractor.sees == "clip"
+    return bundle.manifest.input.tiling != "none"
 
 
 class CalibratedDetector:
@@ -88,11 +96,13 @@ def peak(heats: Sequence[Map | None]) -> float:
     return max((float(heat.max()) for heat in heats if heat is not None), default=0.0)
 
 
-def open_detector(bundle: ModelBundle, runtime: Runtime) -> CalibratedDetector:
+def open_detector(bundle: ModelBundle, runtime: Runtime) -> Detector:
     """The detector for the bundle's kind. Raises BundleError for a kind this version cannot fly."""
     if bundle.manifest.kind not in FLOWN:
         raise BundleError(
             f"bundle {bundle.folder} holds a {bundle.manifest.kind} model; this version flies "
-            f"{' and '.join(FLOWN)}"
+            f"{', '.join(FLOWN)}"
         )
+    if bundle.manifest.kind == "clip":
+        return ClipDetector(bundle, runtime)
     return CalibratedDetector(bundle, runtime)
