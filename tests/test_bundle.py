@@ -123,9 +123,9 @@ def test_bytes_that_are_no_model_are_refused(tmp_path: Path) -> None:
 
 def test_a_kind_this_version_cannot_fly_is_refused(tmp_path: Path) -> None:
     bundle = bundle_at(tmp_path / "b")
-    clip = write_bundle(tmp_path / "b", bundle.manifest.model_copy(update={"kind": "clip"}), {})
-    with open_runtime(clip, "fp32") as runtime, pytest.raises(BundleError, match="holds a clip model"):
-        open_detector(clip, runtime)
+    frame = write_bundle(tmp_path / "b", bundle.manifest.model_copy(update={"kind": "frame"}), {})
+    with open_runtime(frame, "fp32") as runtime, pytest.raises(BundleError, match="holds a frame model"):
+        open_detector(frame, runtime)
 
 
 def test_writing_again_removes_what_nothing_names(tmp_path: Path) -> None:
