@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from dataclasses import replace
 from datetime import datetime, timezone
 from hashlib import sha256
 
@@ -16,60 +17,103 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edge.bundle import Calibration, ModelBundle, Scoring, write_bundle
+from edge.clip_detector import clip_of
+from edge.clip_survey import survey_clips
 from edge.detector import choose_variant, open_runtime
 from edge.errors import UsageError
 from edge.incidents import Evidence
 from edge.latent import Latent
 from edge.survey import Observed, Plan, Progress, Survey
 from edge.thresholds import LEAST_BLOCKS, smallest_rate, threshold_for
+from edge.tiles import Size
 from edge.yardsticks import Yardsticks, mute, scale_of, stretched
 
 # Parts of the way from an ordinary score to the threshold: below the first an incident ends; from the second
 # a pixel belongs to a box.
-_RELEASE = 0.7
+RELEASE = 0.7
 _BOX = 0.4
+FPS = 2.0  # frames looked at per second where nobody says otherwise
 
 
 def calibrate(
     bundle: ModelBundle, plan: Plan, variant: str = "auto", progress: Progress = lambda *_: None
 ) -> ModelBundle:
-    """Measure, set the threshold, write both into the bundle. Raises UsageError for too little footage."""
+    """Measure, set the threshold, write both into the bundle. Raises UsageError for too little footage.
+
+    A clip bundle looks at its own rate, whatever the plan says.
+    """
     variant = choose_variant(bundle, variant)
+    if bundle.manifest.kind == "clip":
+        return _calibrate_clips(bundle, plan, variant, progress)
     scoring = bundle.manifest.scoring
     with open_runtime(bundle, variant) as runtime:
         survey = Survey(runtime, bundle.manifest.input, scoring, plan, progress)
         latents = survey.latents() if any(b.source == "latent" for b in scoring.branches) else None
         seen = list(survey.observed(latents))
     scores, yardsticks = measured(seen, scoring, latents.whole if latents else None, plan)
-    flights = _evidence(seen, scores, scoring)
-    maxima = block_maxima(flights, plan.block_s)
+    maxima = block_maxima(_evidence(seen, scores, scoring), plan.block_s)
     _check_halves(seen, plan)
-    threshold = threshold_for(maxima, plan.rate, plan.block_s)
     data = yardsticks.to_bytes()
     name = f"calibration-{sha256(data).hexdigest()[:8]}.npz"
-    median = float(np.median(scores))
-    calibration = Calibration(
+    found = _calibration(plan, variant, maxima, scores, survey.view, name)
+    return _written(bundle, found, {name: data})
+
+
+def own_rate(bundle: ModelBundle, asked: float | None) -> float:
+    """Frames looked at per second: as asked, else 2; a clip bundle allows only its own. Raises UsageError."""
+    if bundle.manifest.kind != "clip":
+        return asked or FPS
+    fps = clip_of(bundle).extractor.fps
+    if asked is not None and not math.isclose(asked, fps):
+        raise UsageError(
+            f"--fps {asked:g}: this clip bundle looks at {fps:g} pictures a second; leave --fps out"
+        )
+    return fps
+
+
+def _calibrate_clips(bundle: ModelBundle, plan: Plan, variant: str, progress: Progress) -> ModelBundle:
+    spec = bundle.manifest.input
+    with open_runtime(bundle, variant) as runtime:
+        flights = survey_clips(bundle, runtime, plan, progress)
+    own = replace(plan, fps=clip_of(bundle).extractor.fps)
+    scores = np.array([score for flight in flights for _, score in flight if math.isfinite(score)])
+    maxima = block_maxima(flights, plan.block_s)
+    found = _calibration(own, variant, maxima, scores, (spec.height, spec.width), None)
+    return _written(bundle, found, {})
+
+
+def _calibration(
+    plan: Plan,
+    variant: str,
+    maxima: list[float],
+    scores: NDArray[np.float64],
+    view: Size,
+    statistics: str | None,
+) -> Calibration:
+    threshold, median = threshold_for(maxima, plan.rate, plan.block_s), float(np.median(scores))
+    return Calibration(
         threshold=threshold.value,
-        release=median + _RELEASE * (threshold.value - median),
+        release=median + RELEASE * (threshold.value - median),
         median=median,
         box_level=median + _BOX * (threshold.value - median),
         false_alarms_per_hour=plan.rate,
         method=threshold.method,
         smallest_rate=threshold.smallest_rate,
         expected=(threshold.low, threshold.high),
-        view=survey.view,
+        view=view,
         block_s=plan.block_s,
         block_maxima=tuple(maxima),
-        footage_s=len(seen) / plan.fps,
-        frames=len(seen),
+        footage_s=len(scores) / plan.fps,
+        frames=len(scores),
         fps=plan.fps,
         variant=variant,
-        statistics=name,
+        statistics=statistics,
         created=datetime.now(timezone.utc),
     )
-    return write_bundle(
-        bundle.folder, bundle.manifest.model_copy(update={"calibration": calibration}), {name: data}
-    )
+
+
+def _written(bundle: ModelBundle, found: Calibration, files: dict[str, bytes]) -> ModelBundle:
+    return write_bundle(bundle.folder, bundle.manifest.model_copy(update={"calibration": found}), files)
 
 
 def measured(

@@ -42,8 +42,12 @@ def calibrate(
         float, typer.Option(min=1e-6, help="How many false alarms an hour the operator accepts.")
     ] = 1.0,
     fps: Annotated[
-        float, typer.Option(min=0.01, help="Frames looked at per second; the rate of flight.")
-    ] = 2.0,
+        float | None,
+        typer.Option(
+            min=0.01,
+            help="Frames looked at per second; the rate of flight. Default: 2; a clip bundle has its own.",
+        ),
+    ] = None,
     folder_fps: Annotated[
         float, typer.Option(min=0.01, help="Rate at which the pictures of a folder were taken.")
     ] = 10.0,
@@ -67,11 +71,14 @@ def calibrate(
     """
     from edge.bundle import load_bundle
     from edge.calibrate import calibrate as measure
+    from edge.calibrate import own_rate
     from edge.recordings import find_recordings
     from edge.survey import Plan
 
+    opened = load_bundle(bundle)
+    rate = own_rate(opened, fps)
     plan = Plan(
-        tuple(find_recordings(normal)), false_alarms_per_hour, fps, folder_fps, block, parse_view(view)
+        tuple(find_recordings(normal)), false_alarms_per_hour, rate, folder_fps, block, parse_view(view)
     )
     console = Console(stderr=True)
     with _progress(console) as progress:
@@ -80,7 +87,7 @@ def calibrate(
         def tell(frames: int, total: int) -> None:
             progress.update(task, completed=frames, total=total)
 
-        done = measure(load_bundle(bundle), plan, variant, tell)
+        done = measure(opened, plan, variant, tell)
     found = done.calibration()
     Console().print(
         f"threshold {found.threshold:.4g} for {found.false_alarms_per_hour:g} false alarms per hour, from "

@@ -9,6 +9,7 @@ from rich.console import Console
 from rich.table import Table
 
 from edge.bundle import Branch, ModelBundle, Parity, Scoring
+from edge.clips import ClipSpec
 from edge.preprocess import InputSpec
 from edge.tiles import Tiling
 
@@ -35,8 +36,13 @@ def _facts(bundle: ModelBundle) -> Iterator[tuple[str, str]]:
     spec, scoring = manifest.input, manifest.scoring
     yield "name", f"{manifest.name} ({manifest.kind}), made {manifest.created:%Y-%m-%d %H:%M} UTC"
     yield "digest", bundle.digest
-    yield "input", _input(spec)
-    yield "score", f"largest of {', '.join(_branch(b) for b in scoring.branches)}; {_in_time(scoring)}"
+    if manifest.clip is None:
+        yield "input", _input(spec)
+        yield "score", f"largest of {', '.join(_branch(b) for b in scoring.branches)}; {_in_time(scoring)}"
+    else:
+        yield from _clip(manifest.clip, spec)
+        size = (bundle.folder / manifest.clip.head).stat().st_size / 1e6
+        yield "head", f"{manifest.clip.head}, {size:.1f} MB"
     for variant, name in sorted(manifest.variants.items()):
         size = (bundle.folder / name).stat().st_size / 1e6
         yield f"model {variant}", f"{name}, {size:.1f} MB"
@@ -51,6 +57,24 @@ def _input(spec: InputSpec) -> str:
     if spec.tiling == "none":
         return f"{pictures} of {spec.width} x {spec.height} {spec.colour}, resized by {spec.resize}"
     return f"{pictures} in {spec.colour}, in tiles of {spec.width} x {spec.height}"
+
+
+def _clip(spec: ClipSpec, picture: InputSpec) -> Iterator[tuple[str, str]]:
+    """How a stream becomes a score."""
+    made = spec.extractor
+    yield (
+        "input",
+        f"clips of {made.frames} pictures of {picture.width} x {picture.height} {picture.colour} at "
+        f"{made.fps:g} a second, a clip each {spec.period_s:g} s"
+        + (", at one brightness" if made.level else ""),
+    )
+    each = "one clip" if made.sees == "clip" else f"each picture, pooled by {made.pooling}"
+    averaged = f", mean of {spec.average}" if spec.average > 1 else ""
+    length = ", to length 1" if spec.normalise == "l2" else ""
+    yield "feature", f"{made.width} numbers of {each}{averaged}{length}; extractor {made.sha256[:12]}"
+    sees_s = (made.frames + (spec.average + spec.history - 2) * made.stride) / made.fps
+    smooth = f", smoothed over {spec.smooth_s:g} s" if spec.smooth_s else ""
+    yield "score", f"a head's logit of the last {sees_s:g} s{smooth}; it says when, not where"
 
 
 def _branch(branch: Branch) -> str:
