@@ -1,4 +1,4 @@
-"""What takes part in a bench: models of the bundle in ONNX Runtime, and the TensorRT engine if any."""
+"""What takes part in a bench: models of the bundle on the processor, and the TensorRT engine if any."""
 
 from __future__ import annotations
 
@@ -7,11 +7,12 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 
 from edge.bundle import ModelBundle
-from edge.detector import CPU_VARIANTS, choose_variant, open_detector, open_runtime
+from edge.detector import choose_variant, open_detector, open_runtime, processor_variants, runtime_name
 from edge.engine_choice import open_fastest
 from edge.engines import EngineStore
 from edge.errors import UsageError, nearest
 from edge.gpu import Toolkit, call, load_toolkit
+from edge.openvino_runtime import MARK
 from edge.pipeline import Detector
 from edge.tensorrt_runtime import TensorRtRuntime
 
@@ -41,14 +42,14 @@ def choose(bundle: ModelBundle, wanted: str) -> Choice:
     """`wanted`: `all`, `auto`, or names with commas between. Raises UsageError, BundleError."""
     present = bundle.manifest.variants
     if wanted == "all":
-        here = tuple(variant for variant in CPU_VARIANTS if variant in present)
+        here = processor_variants(bundle)
         why = "made for a GPU; name it with --variant to time it in ONNX Runtime on the processor"
-        return Choice(here, True, {variant: why for variant in present if variant not in CPU_VARIANTS})
+        return Choice(here, True, {variant: why for variant in present if variant not in here})
     if wanted == "auto":
         return Choice((choose_variant(bundle, "auto"),), True, {})
     names = tuple(dict.fromkeys(name.strip() for name in wanted.split(",")))
     for name in names:
-        if name not in (*present, ENGINE):
+        if name.removesuffix(MARK) not in present and name != ENGINE:
             known = ", ".join((*present, ENGINE))
             raise UsageError(
                 f"--variant {name!r}{nearest(name, present)}: bundle {bundle.folder} has {known}, all, auto"
@@ -73,15 +74,15 @@ def open_entries(
         elif why:
             left_out[ENGINE] = why
     if not (entries and wanted == "auto"):
-        entries += [_onnx(bundle, variant, stack) for variant in chosen.variants]
+        entries += [_processor(bundle, variant, stack) for variant in chosen.variants]
     if not entries:
         raise UsageError(f"nothing to time: {left_out.get(ENGINE) or 'the bundle has no engine here'}")
     return entries, left_out
 
 
-def _onnx(bundle: ModelBundle, variant: str, stack: ExitStack) -> Entry:
+def _processor(bundle: ModelBundle, variant: str, stack: ExitStack) -> Entry:
     runtime = stack.enter_context(open_runtime(bundle, variant))
-    return Entry(variant, "ONNX Runtime", open_detector(bundle, runtime))
+    return Entry(variant, runtime_name(variant), open_detector(bundle, runtime))
 
 
 def _engine(

@@ -11,6 +11,7 @@ from edge.errors import BundleError
 from edge.frames import Frame
 from edge.localize import Map, boxes, fused
 from edge.observer import Memory, Observer, Stopwatch
+from edge.openvino_runtime import MARK, OpenVinoRuntime, openvino_here
 from edge.pipeline import Detector, Finding
 from edge.runtimes import OnnxRuntime, Runtime
 from edge.yardsticks import Yardsticks
@@ -23,14 +24,33 @@ TILE_THREADS = min(4, os.cpu_count() or 1)
 
 
 def choose_variant(bundle: ModelBundle, wanted: str) -> str:
+    """`wanted`: `auto`, or a variant, with `@openvino` behind it for that runtime."""
     if wanted != "auto":
         return wanted
-    for variant in CPU_VARIANTS:
-        if variant in bundle.manifest.variants:
-            return variant
+    for variant in processor_variants(bundle):
+        return variant
     raise BundleError(
         f"bundle {bundle.folder} has no model for this processor; export it with fp32 or int8-cpu"
     )
+
+
+def processor_variants(bundle: ModelBundle) -> tuple[str, ...]:
+    """What of the bundle this processor can run, as choose_variant names it, the one to fly first.
+
+    OpenVINO, where it is installed, is for clips: whole ones it computes in a third of the time, single
+    pictures in the same.
+    """
+    present = [variant for variant in CPU_VARIANTS if variant in bundle.manifest.variants]
+    if bundle.manifest.kind != "clip" or not openvino_here():
+        return tuple(present)
+    if _heavy(bundle):
+        return tuple(variant + mark for variant in present for mark in (MARK, ""))
+    return (*present, *(variant + MARK for variant in present))
+
+
+def runtime_name(variant: str) -> str:
+    """What computes it, for a person."""
+    return "OpenVINO" if variant.endswith(MARK) else "ONNX Runtime"
 
 
 def input_shape(bundle: ModelBundle) -> tuple[int, ...]:
@@ -41,13 +61,12 @@ def input_shape(bundle: ModelBundle) -> tuple[int, ...]:
 
 
 def open_runtime(bundle: ModelBundle, variant: str) -> Runtime:
-    """The variant's model, checked against the manifest's input. Raises BundleError."""
+    """The variant's model, checked against the manifest's input. Raises BundleError, UsageError."""
     wanted = input_shape(bundle)
-    runtime = OnnxRuntime(
-        bundle.model(variant),
-        f"{bundle.folder}/{bundle.manifest.variants.get(variant, '')}",
-        threads=TILE_THREADS if _heavy(bundle) else 1,
-    )
+    file = variant.removesuffix(MARK)
+    make = OpenVinoRuntime if variant.endswith(MARK) else OnnxRuntime
+    name = f"{bundle.folder}/{bundle.manifest.variants.get(file, '')}"
+    runtime: Runtime = make(bundle.model(file), name, TILE_THREADS if _heavy(bundle) else 1)
     if runtime.input_shape != wanted:
         found = "x".join(map(str, runtime.input_shape))
         raise BundleError(

@@ -22,7 +22,10 @@ from edge.thinning import SAME
 from edge.videos import VideoRecording
 from edge.ways import NETWORK, way
 
-PACKAGES = ("skerry", "numpy", "opencv-python-headless", "av", "onnxruntime", "onnxruntime-gpu", "paho-mqtt")
+PACKAGES = (
+    *("skerry", "numpy", "opencv-python-headless", "av", "onnxruntime", "onnxruntime-gpu", "openvino"),
+    "paho-mqtt",
+)
 LOOK_S = 6.0  # of a stream, to learn how far its key frames are apart
 LITTLE = 1 << 30  # bytes free below which it is worth saying so
 

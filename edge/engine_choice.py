@@ -1,4 +1,4 @@
-"""What runs the bundle on this machine, and why: its newest engine, the one before, or ONNX Runtime."""
+"""What runs the bundle on this machine, and why: its newest engine, the one before, or the processor."""
 
 from __future__ import annotations
 
@@ -9,10 +9,11 @@ from dataclasses import dataclass
 import numpy as np
 
 from edge.bundle import ModelBundle
-from edge.detector import choose_variant, input_shape, open_runtime
+from edge.detector import choose_variant, input_shape, open_runtime, processor_variants, runtime_name
 from edge.engines import MODELS, EngineRecord, EngineStore
 from edge.errors import SkerryError
 from edge.gpu import Device, EngineError, GpuError, Toolkit, describe_device, load_toolkit
+from edge.openvino_runtime import MARK
 from edge.runtimes import Runtime
 from edge.tensorrt_runtime import TensorRtRuntime
 
@@ -33,7 +34,7 @@ class Choice:
 def open_fastest(
     bundle: ModelBundle, wanted: str, store: EngineStore, load: Callable[[], Toolkit] = load_toolkit
 ) -> Choice:
-    """`wanted` is the setting: `auto` looks for an engine first, a named variant runs in ONNX Runtime.
+    """`wanted` is the setting: `auto` looks for an engine first, a named variant runs on the processor.
 
     Never fails for want of an engine. Raises BundleError if the bundle has nothing to run either.
     """
@@ -46,10 +47,26 @@ def open_fastest(
             reasons.append(str(error))
         if choice is not None:
             return choice
-    variant = choose_variant(bundle, wanted)
     for reason in reasons:
         log.warning("no engine: %s", reason)
-    return Choice(open_runtime(bundle, variant), variant, _line(f"ONNX Runtime, {variant}", reasons))
+    return _on_the_processor(bundle, wanted, reasons)
+
+
+def _on_the_processor(bundle: ModelBundle, wanted: str, reasons: list[str]) -> Choice:
+    """An OpenVINO that does not work here is no reason not to fly, unless it was asked for."""
+    tried = processor_variants(bundle) if wanted == "auto" else (wanted,)
+    for variant in tried or (choose_variant(bundle, wanted),):
+        try:
+            runtime = open_runtime(bundle, variant)
+        except SkerryError as error:
+            if wanted != "auto" or not variant.endswith(MARK):
+                raise
+            log.warning("no OpenVINO: %s", error)
+            reasons.append(str(error))
+            continue
+        about = f"{runtime_name(variant)}, {variant.removesuffix(MARK)}"
+        return Choice(runtime, variant, _line(about, reasons))
+    raise AssertionError("a bundle with a model for this processor has one for ONNX Runtime")
 
 
 def _engine(bundle: ModelBundle, store: EngineStore, toolkit: Toolkit, reasons: list[str]) -> Choice | None:
