@@ -29,12 +29,16 @@ def saved(path: Path, array: object) -> Path:
 
 
 def test_what_is_written_comes_back(tmp_path: Path) -> None:
-    video = FeatureVideo("fight/fi001", ROWS, SPEC, fps=8.0, frames=32, key="k")
+    video = FeatureVideo(
+        "fight/fi001", ROWS, SPEC, fps=8.0, frames=32, key="k", ends_s=np.array([1.0, 1.5, 2.25])
+    )
     write_features(tmp_path / "a.npz", video)
     again = read_features(tmp_path / "a.npz")
     assert (again.name, again.extractor, again.fps, again.frames, again.crops, again.key) == (
         *("fight/fi001", SPEC, 8.0, 32, 1, "k"),
     )
+    assert again.ends_s is not None
+    assert again.ends_s.tolist() == [1.0, 1.5, 2.25]
     assert again.features.dtype == np.float32
     assert np.array_equal(again.features, ROWS)
     assert [file.name for file in tmp_path.iterdir()] == ["a.npz"]
@@ -130,6 +134,8 @@ def test_an_archive_without_features_or_with_other_widths_is_refused(tmp_path: P
         read_features(written(tmp_path / "c.npz", extractor=np.str_("{}")))
     with pytest.raises(FeatureError, match="does not say how"):
         read_features(written(tmp_path / "d.npz", fps=np.str_("many")))
+    with pytest.raises(FeatureError, match="3 features but 2 times"):
+        read_features(written(tmp_path / "e.npz", ends_s=np.zeros(2)))
 
 
 @st.composite

@@ -29,7 +29,7 @@ FEATURE_SUFFIXES = (".npz", ".npy", ".txt")
 CROPS = (1, 5, 10)  # into how many crops the field cuts a picture
 _MAX_BYTES = 2_000_000_000
 _MAX_WIDTH = 65_536
-_PARTS = ("features", "fps", "frames", "extractor", "source", "key")  # of our own files
+_PARTS = ("features", "fps", "frames", "extractor", "source", "key", "ends_s")  # of our own files
 
 # What NumPy and zipfile raise on damaged or hostile files.
 _DAMAGE = (
@@ -48,7 +48,8 @@ class FeatureVideo:
 
     `extractor`, `fps` and `frames` (pictures at the extractor's rate) are None where a file of others does
     not say. `crops`: over how many crops of the picture the file's features were averaged here. `key`: what
-    they were made from and how (see `train.features`).
+    they were made from and how (see `train.features`). `ends_s`: when, on the video's own timeline, the last
+    picture of each clip was taken.
     """
 
     name: str
@@ -58,6 +59,7 @@ class FeatureVideo:
     frames: int | None = None
     crops: int = 1
     key: str = ""
+    ends_s: NDArray[np.float64] | None = None
 
     @property
     def width(self) -> int:
@@ -122,6 +124,8 @@ def write_features(path: Path, video: FeatureVideo) -> None:
         "source": np.str_(video.name),
         "key": np.str_(video.key),
     }
+    if video.ends_s is not None:
+        parts["ends_s"] = np.ascontiguousarray(video.ends_s, np.float64)
     partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
     try:
         with partial.open("wb") as file:
@@ -141,6 +145,7 @@ def _read_npz(path: Path) -> FeatureVideo:
         fps, frames = float(parts.get("fps", np.nan)), int(parts.get("frames", -1))
         written = str(parts.get("extractor", ""))
         spec = ExtractorSpec.model_validate_json(written) if written else None
+        ends_s = np.asarray(parts["ends_s"], np.float64) if "ends_s" in parts else None
     except (ValidationError, *_DAMAGE):
         raise FeatureError(
             f"{path} does not say how its features were made; make it again with `skerry features`"
@@ -148,6 +153,8 @@ def _read_npz(path: Path) -> FeatureVideo:
     features = _matrix(parts["features"], path)
     if spec is not None and features.shape[1] != spec.width:
         raise FeatureError(f"{path} holds features {features.shape[1]} wide but says {spec.width}")
+    if ends_s is not None and ends_s.shape != features.shape[:1]:
+        raise FeatureError(f"{path} has {len(features)} features but {ends_s.size} times of them")
     return FeatureVideo(
         name=str(parts.get("source", "")) or path.stem,
         features=features,
@@ -155,6 +162,7 @@ def _read_npz(path: Path) -> FeatureVideo:
         fps=fps if 0 < fps < np.inf else None,
         frames=frames if frames > 0 else None,
         key=str(parts.get("key", "")),
+        ends_s=ends_s,
     )
 
 
