@@ -13,14 +13,11 @@ from contextlib import ExitStack, closing, contextmanager
 from pathlib import Path
 from typing import TextIO
 
-from edge.bundle import Calibration, ModelBundle, load_bundle
 from edge.clock import Clock, SystemClock, boot_id
-from edge.detector import open_detector
-from edge.engine_choice import open_fastest
-from edge.engines import FOLDER, EngineStore
 from edge.errors import SettingsError, SkerryError
 from edge.events import Status, Topics, uuid7
-from edge.incidents import Incidents, Levels
+from edge.flight import Flight, open_flight
+from edge.incidents import Incidents
 from edge.link import Link
 from edge.notify import notify
 from edge.outbox import Outbox
@@ -40,21 +37,17 @@ def run(settings: Settings) -> None:
     configure_log(settings.log)
     clock = SystemClock()
     with StopSignals() as stop, ExitStack() as stack:
-        bundle = load_bundle(settings.bundle)
-        calibration = bundle.calibration()
-        choice = open_fastest(bundle, settings.variant, EngineStore(settings.state_dir / FOLDER))
-        detector = open_detector(bundle, stack.enter_context(choice.runtime))
+        flight = open_flight(settings, stack)
         stack.enter_context(_only_one(settings.state_dir))
         outbox = stack.enter_context(closing(Outbox(settings.state_dir / "outbox.sqlite")))
-        source = _open_camera(settings, clock)
+        source = _open_camera(settings, flight.fps, clock)
         stack.callback(source.close)
-        _warn_of_mismatch(calibration, choice.variant, settings)
-        link = _open_link(settings, bundle, choice.why, outbox, clock)
+        link = _open_link(settings, flight, outbox, clock)
         link.start()
-        recorder = _recorder(settings, bundle, calibration, link, outbox, source, clock)
-        log.info("flying %s as %s on %s", bundle.manifest.name, link.topics.base, redact(settings.source))
+        recorder = _recorder(settings, flight, link, outbox, source, clock)
+        log.info("flying %s as %s on %s", flight.name, link.topics.base, redact(settings.source))
         try:
-            patrol(source, detector, recorder, stop.wait)
+            patrol(source, flight.detector, recorder, stop.wait)
             recorder.finish()
         except SkerryError:
             link.close("failed")
@@ -72,13 +65,13 @@ def _drain(outbox: Outbox, stop: StopSignals) -> None:
         pass
 
 
-def _open_camera(settings: Settings, clock: Clock) -> FrameSource:
+def _open_camera(settings: Settings, fps: float, clock: Clock) -> FrameSource:
     return open_source(
-        settings.source, fps=settings.fps, replay=settings.replay, folder_fps=settings.folder_fps, clock=clock
+        settings.source, fps=fps, replay=settings.replay, folder_fps=settings.folder_fps, clock=clock
     )
 
 
-def _open_link(settings: Settings, bundle: ModelBundle, runtime: str, outbox: Outbox, clock: Clock) -> Link:
+def _open_link(settings: Settings, flight: Flight, outbox: Outbox, clock: Clock) -> Link:
     session = uuid7()
     topics = Topics(settings.site, settings.drone)
     birth = Status(
@@ -88,8 +81,9 @@ def _open_link(settings: Settings, bundle: ModelBundle, runtime: str, outbox: Ou
         state="online",
         reason="started",
         software=_software(),
-        bundle=bundle.digest,
-        runtime=runtime,
+        bundle=flight.bundle,
+        clip_bundle=flight.clip_bundle,
+        runtime=flight.why,
         settings=hashlib.sha256(settings.model_dump_json().encode()).hexdigest(),
         boot_id=boot_id(),
         since=moment(clock, boot_id()),
@@ -99,25 +93,24 @@ def _open_link(settings: Settings, bundle: ModelBundle, runtime: str, outbox: Ou
 
 def _recorder(
     settings: Settings,
-    bundle: ModelBundle,
-    calibration: Calibration,
+    flight: Flight,
     link: Link,
     outbox: Outbox,
     source: FrameSource,
     clock: Clock,
 ) -> FlightRecorder:
     incidents = Incidents(
-        Levels(calibration.threshold, calibration.release, calibration.median),
-        persistence=bundle.manifest.scoring.persistence,
+        flight.levels,
+        persistence=flight.persistence,
         cool_down_s=settings.incidents.cool_down,
         update_s=settings.incidents.update,
     )
     return FlightRecorder(
         topics=link.topics,
         session=link.session,
-        bundle=bundle.digest,
+        bundle=flight.bundle,
         incidents=incidents,
-        heat_level=calibration.box_level,
+        heat_level=flight.heat_level,
         pictures=settings.pictures,
         ground=link,
         backlog=outbox,
@@ -125,16 +118,6 @@ def _recorder(
         clock=clock,
         health_interval=settings.health_interval,
     )
-
-
-def _warn_of_mismatch(calibration: Calibration, variant: str, settings: Settings) -> None:
-    """A threshold is for the conditions it was found under; flying under others is allowed, and said."""
-    if calibration.variant != variant:
-        log.warning("the threshold was found with %s, this flight runs %s", calibration.variant, variant)
-    if abs(calibration.fps - settings.fps) > 0.01 * settings.fps:
-        log.warning(
-            "the threshold was found at %g fps, this flight looks at %g", calibration.fps, settings.fps
-        )
 
 
 @contextmanager

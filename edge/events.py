@@ -106,6 +106,7 @@ class Status(_Message):
     reason: Literal["started", "stopped", "lost", "failed"]
     software: Text | None = None
     bundle: Text | None = None  # digest
+    clip_bundle: Text | None = None  # digest of the one that flies beside it
     runtime: Text | None = None  # what computes the bundle's model, and why nothing faster does
     settings: Text | None = None  # digest
     boot_id: Text | None = None
@@ -157,6 +158,7 @@ class Event(_Message):
     threshold: Finite
     boxes: Annotated[tuple[Box, ...], Field(max_length=16)] = ()
     bundle: Text
+    raised_by: Name | None = None  # the kind of model that began it, where two fly
     position: Position | None = None
     historical: bool = False  # sent late: after a lost link or a restart
 

@@ -20,9 +20,11 @@ _GAIN = (0.25, 6.0)  # beyond it a picture is black or empty, and levelling woul
 
 _THUMBNAIL = 32  # pixels on each side
 _STEP = 0.02  # median change of a pixel, of the full range, that may be a step of light
+_SAME, _TOGETHER = 0.01, 0.9  # this share of the pixels must grow brighter, or darker, or stay within _SAME
 _EXPLAINED = 0.5  # of it that may remain once one gain and one offset are taken out
+_ALIKE = 0.6  # correlation that the two pictures must have: it is the same scene
 _ENDS = (0.02, 0.98)  # pixels outside are black or burnt out: they follow no gain
-_ENOUGH = 0.25  # share of the pixels between the ends, below which nothing can be told
+_ENOUGH = 0.25  # share of the pixels between the ends, below which only darkness can be told
 
 
 def levelled(tensor: NDArray[np.float32], spec: InputSpec) -> NDArray[np.float32]:
@@ -51,15 +53,20 @@ class LightGuard:
 
 def is_step(before: NDArray[np.float32], now: NDArray[np.float32]) -> bool:
     """Grey values in 0..1 of the same places."""
-    if float(np.median(np.abs(now - before))) < _STEP:
+    change = now - before
+    together = max(float((change > -_SAME).mean()), float((change < _SAME).mean()))
+    if float(np.median(np.abs(change))) < _STEP or together < _TOGETHER:
         return False
     inside = (before > _ENDS[0]) & (before < _ENDS[1]) & (now > _ENDS[0]) & (now < _ENDS[1])
     if inside.mean() < _ENOUGH:
-        return True  # from darkness to light, or back: nothing else changes so much so fast
+        return min(float(np.median(before)), float(np.median(now))) < _ENDS[0]  # to darkness, or from it
     x, y = before[inside], now[inside]
     gain, offset = _line(x, y)
     rest = float(np.median(np.abs(y - gain * x - offset)))
-    return rest < _EXPLAINED * float(np.median(np.abs(y - x)))
+    if rest >= _EXPLAINED * float(np.median(np.abs(y - x))):
+        return False
+    spread = float(x.std() * y.std())
+    return spread > 0 and float(((x - x.mean()) * (y - y.mean())).mean()) > _ALIKE * spread
 
 
 def _line(x: NDArray[np.float32], y: NDArray[np.float32]) -> tuple[float, float]:

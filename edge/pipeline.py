@@ -23,12 +23,16 @@ Heat = NDArray[np.float32]  # map height x width; at 1.0 one branch alone would 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Finding:
-    """What a detector says of one frame. `boxes` are in native pixels, hottest first."""
+    """What a detector says of one frame. `boxes` are in native pixels, hottest first.
+
+    `raised_by`: the kind of model that the score is from, where several fly.
+    """
 
     score: float
     heat: Heat | None = None
     boxes: tuple[Box, ...] = ()
     stages_ns: Mapping[str, int] = field(default_factory=dict)
+    raised_by: str | None = None
 
 
 class EndOfStream(Exception):  # noqa: N818 - an end, not an error

@@ -62,6 +62,7 @@ class FlightRecorder:
     vitals: Vitals = field(default_factory=Vitals)
     sequence: int = 0
     _begun: Moment | None = None
+    _raised_by: str | None = None
     _last: tuple[Frame, Finding] | None = None
     _seen_ns: int = 0
     _health_ns: int = 0
@@ -131,7 +132,7 @@ class FlightRecorder:
     def _tell(self, step: Step, frame: Frame, finding: Finding) -> None:
         at = of_frame(frame, self.clock)
         if step.phase is Phase.BEGIN or self._begun is None:
-            self._begun = at
+            self._begun, self._raised_by = at, finding.raised_by
         self.sequence += 1
         event = Event(
             site=self.topics.site,
@@ -151,6 +152,7 @@ class FlightRecorder:
             threshold=self.incidents.levels.threshold,
             boxes=finding.boxes,
             bundle=self.bundle,
+            raised_by=self._raised_by,
         )
         self.ground.publish(self.topics.event, event.to_json())
         log.info(

@@ -44,12 +44,17 @@ class Settings(Options):
         "folder of pictures."
     )
     bundle: Path = Field(description="Folder of the calibrated bundle to fly.")
+    clip_bundle: Path | None = Field(
+        None, description="Folder of a calibrated clip bundle that flies beside it, at its own rate."
+    )
     drone: Name = Field("drone-01", description="This drone's name, unique within the site.")
     site: Name = Field("site", description="The site's name.")
     state_dir: Path = Field(
         Path("skerry-state"), description="Folder for what must survive a power cut: the outbox."
     )
-    fps: Annotated[float, Field(gt=0, le=60)] = Field(2.0, description="Frames looked at per second.")
+    fps: Annotated[float, Field(gt=0, le=60)] = Field(
+        2.0, description="Frames looked at per second; a clip bundle has its own rate."
+    )
     replay: Literal["realtime", "fast"] = Field(
         "realtime", description="How a recording is played: at its own speed, or as fast as it computes."
     )

@@ -52,7 +52,7 @@ def _alert(incident: Incident) -> list[Text]:
         Text(_name(event.site, event.drone)),
         Text(f"{event.begun.utc:%H:%M:%S}"),
         Text(event.severity.value, _SEVERITY[event.severity]),
-        Text(phase),
+        Text(f"{phase}, {event.raised_by}" if event.raised_by else phase),
         Text(f"{event.score:.3g}/{event.threshold:.3g}"),
         Text(boxes_text(event), no_wrap=True, overflow="ellipsis"),
         Text(latency_text(incident.latency_s)),

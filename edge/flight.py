@@ -1,0 +1,142 @@
+"""What flies: one bundle, or one with a clip bundle beside it, opened and ready for the loop."""
+
+from __future__ import annotations
+
+import logging
+from contextlib import ExitStack
+from dataclasses import dataclass
+
+from edge.bundle import Calibration, ModelBundle, load_bundle
+from edge.clip_detector import clip_of
+from edge.clip_pace import SHARE, measure_pace
+from edge.detector import open_detector
+from edge.engine_choice import LONGEST, Choice, open_fastest
+from edge.engines import FOLDER, EngineStore
+from edge.errors import SettingsError
+from edge.incidents import Levels
+from edge.pipeline import Detector
+from edge.settings import Settings
+from edge.together import LEVELS, Together, Voice
+
+log = logging.getLogger("skerry")
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Flight:
+    """`fps`: of the source; `why`: what computes the models, for `status`; the bundles by their digests."""
+
+    detector: Detector
+    fps: float
+    levels: Levels
+    persistence: int
+    heat_level: float
+    name: str
+    bundle: str
+    clip_bundle: str | None
+    why: str
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Opened:
+    bundle: ModelBundle
+    calibration: Calibration
+    detector: Detector
+    why: str
+
+
+def open_flight(settings: Settings, stack: ExitStack) -> Flight:
+    """Everything that the settings name, until the stack closes.
+
+    Raises BundleError for what must not fly, SettingsError for two bundles that cannot fly together.
+    """
+    bundle = load_bundle(settings.bundle)
+    bundle.calibration()
+    beside = None if settings.clip_bundle is None else _beside(bundle, settings)
+    opened = _open(bundle, settings, stack)
+    if beside is None:
+        return _alone(opened, settings)
+    return _both(opened, _open(beside, settings, stack), settings)
+
+
+def _beside(bundle: ModelBundle, settings: Settings) -> ModelBundle:
+    assert settings.clip_bundle is not None
+    beside = load_bundle(settings.clip_bundle)
+    beside.calibration()
+    if beside.manifest.kind != "clip" or bundle.manifest.kind == "clip":
+        raise SettingsError(
+            f"setting clip_bundle = {str(settings.clip_bundle)!r} ({beside.manifest.kind}) beside bundle "
+            f"{settings.bundle} ({bundle.manifest.kind}): a clip bundle flies beside one of another kind; "
+            "fly it alone with --bundle"
+        )
+    return beside
+
+
+def _open(bundle: ModelBundle, settings: Settings, stack: ExitStack) -> _Opened:
+    wanted = settings.variant
+    if settings.clip_bundle is not None and wanted not in bundle.manifest.variants:
+        wanted = "auto"  # a variant that only the other one has
+    choice = open_fastest(bundle, wanted, EngineStore(settings.state_dir / FOLDER))
+    stack.enter_context(choice.runtime)
+    calibration = bundle.calibration()
+    detector = open_detector(bundle, choice.runtime)
+    why = f"{choice.why}; {_pace(bundle, choice)}" if bundle.manifest.kind == "clip" else choice.why
+    _warn_of_mismatch(bundle, choice.variant, settings)
+    return _Opened(bundle, calibration, detector, why)
+
+
+def _pace(bundle: ModelBundle, choice: Choice) -> str:
+    pace = measure_pace(bundle, choice.runtime)
+    log.log(logging.INFO if pace.share <= SHARE else logging.WARNING, "%s", pace.said())
+    return pace.said()
+
+
+def _warn_of_mismatch(bundle: ModelBundle, variant: str, settings: Settings) -> None:
+    """A threshold is for the conditions it was found under; flying under others is allowed, and said."""
+    found = bundle.calibration()
+    if found.variant != variant:
+        log.warning("the threshold was found with %s, this flight runs %s", found.variant, variant)
+    fps = clip_of(bundle).extractor.fps if bundle.manifest.kind == "clip" else settings.fps
+    if abs(found.fps - fps) > 0.01 * fps:
+        log.warning("the threshold was found at %g fps, this flight looks at %g", found.fps, fps)
+
+
+def _alone(opened: _Opened, settings: Settings) -> Flight:
+    manifest, found = opened.bundle.manifest, opened.calibration
+    clip = manifest.kind == "clip"
+    return Flight(
+        detector=opened.detector,
+        fps=clip_of(opened.bundle).extractor.fps if clip else settings.fps,
+        levels=Levels(found.threshold, found.release, found.median),
+        persistence=manifest.scoring.persistence,
+        heat_level=found.box_level,
+        name=manifest.name,
+        bundle=opened.bundle.digest,
+        clip_bundle=None,
+        why=_short(opened.why),
+    )
+
+
+def _both(places: _Opened, clips: _Opened, settings: Settings) -> Flight:
+    voices = Voice(places.bundle, places.detector), Voice(clips.bundle, clips.detector)
+    for voice, opened in zip(voices, (places, clips), strict=True):
+        if voice.share.refused:
+            log.warning(
+                "%s keeps its own threshold and is not held to half of its false alarms: %s",
+                opened.bundle.manifest.name, voice.share.refused,
+            )  # fmt: skip
+    return Flight(
+        detector=Together(*voices, settings.fps),
+        fps=max(settings.fps, clip_of(clips.bundle).extractor.fps),
+        levels=LEVELS,
+        persistence=1,  # each has its own
+        heat_level=places.calibration.box_level,
+        name=f"{places.bundle.manifest.name} and {clips.bundle.manifest.name}",
+        bundle=places.bundle.digest,
+        clip_bundle=clips.bundle.digest,
+        why=_short(f"{places.why}; clip: {clips.why}"),
+    )
+
+
+def _short(text: str) -> str:
+    """Fits the wire."""
+    return text if len(text) <= LONGEST else text[: LONGEST - 1] + "…"
