@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import sys
-import traceback
 from dataclasses import dataclass
 from importlib import import_module
-from importlib.metadata import PackageNotFoundError, version
 from typing import Annotated, Any
 
 import typer
@@ -58,6 +57,8 @@ VERBS = {
 
 def main() -> None:
     """Console entry; exits with the code that the error family documents."""
+    # Pydantic would look through every installed package for plug-ins: time at each start, and none are ours.
+    os.environ.setdefault("PYDANTIC_DISABLE_PLUGINS", "__all__")
     arguments = sys.argv[1:]
     verb = next((word for word in arguments if not word.startswith("-")), None)
     try:
@@ -69,6 +70,8 @@ def main() -> None:
     except ModuleNotFoundError as error:
         _fail(_missing(error, verb), 2)
     except Exception:  # noqa: BLE001 - the last line of defence: shown whole, and with its documented code
+        import traceback
+
         traceback.print_exc()
         raise SystemExit(70) from None
 
@@ -110,6 +113,8 @@ def _about(
 
 
 def software_version() -> str:
+    from importlib.metadata import PackageNotFoundError, version
+
     try:
         return version("skerry")
     except PackageNotFoundError:

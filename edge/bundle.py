@@ -107,7 +107,8 @@ class Calibration(_Part):
 
 
 class Parity(_Part):
-    """A variant against PyTorch, on held-out normal and disturbed frames. Drifts are relative.
+    """A variant against PyTorch, on held-out normal and disturbed frames. Drifts are relative; of clips,
+    whose scores are logits, in standard deviations of the logits.
 
     One that is not within tolerance is not in the bundle, unless that was asked for; its figures stay.
     """
@@ -123,6 +124,7 @@ class Parity(_Part):
     heat_iou: Finite | None = (
         None  # of the places that are hot, those that both say, over those that either says
     )
+    feature_cosine: Finite | None = None  # of clips: the least between a feature and what it should be
     mixture: str = ""  # what of it is not in the precision that its name says
 
 
@@ -178,13 +180,14 @@ class ModelBundle:
         return self.read(name)
 
 
-def load_bundle(folder: Path) -> ModelBundle:
-    """Open a bundle and verify every file's digest. Raises BundleError, one sentence."""
+def load_bundle(folder: Path, *, whole: bool = True) -> ModelBundle:
+    """Open a bundle and verify every file's digest; not `whole`: each only when it is read, as in flight,
+    which reads one of the models. Raises BundleError, one sentence."""
     if not folder.is_dir():
         raise BundleError(f"{folder} is not a bundle folder; `skerry export CKPT --out {folder}` makes one")
     raw = _read(folder / MANIFEST, folder)
     bundle = ModelBundle(folder, _parse(raw, folder), hashlib.sha256(raw).hexdigest())
-    for name in bundle.manifest.files:
+    for name in bundle.manifest.files if whole else ():
         bundle.read(name)
     return bundle
 

@@ -7,8 +7,6 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
 from edge.errors import UsageError
 from edge.options import command
@@ -69,9 +67,12 @@ def calibrate(
     depends on how much footage there is: 15 minutes for one false alarm an hour. Several flights are worth
     more than one long one.
     """
+    from rich.console import Console
+
     from edge.bundle import load_bundle
     from edge.calibrate import calibrate as measure
     from edge.calibrate import own_rate
+    from edge.progress import progress
     from edge.recordings import find_recordings
     from edge.survey import Plan
 
@@ -80,13 +81,7 @@ def calibrate(
     plan = Plan(
         tuple(find_recordings(normal)), false_alarms_per_hour, rate, folder_fps, block, parse_view(view)
     )
-    console = Console(stderr=True)
-    with _progress(console) as progress:
-        task = progress.add_task(f"{len(plan.footage)} recordings", total=None)
-
-        def tell(frames: int, total: int) -> None:
-            progress.update(task, completed=frames, total=total)
-
+    with progress(f"{len(plan.footage)} recordings") as tell:
         done = measure(opened, plan, variant, tell)
     found = done.calibration()
     Console().print(
@@ -114,19 +109,17 @@ def drift(
     Scores the footage as in flight, at the calibration's rate, and compares. The exit code is 0 whatever the
     verdict: a script reads it from --json.
     """
+    from rich.console import Console
+
     from edge.bundle import load_bundle
     from edge.drift import compare, write_json
     from edge.footage_scores import flight_maxima
+    from edge.progress import progress
     from edge.recordings import find_recordings
 
     loaded, recordings = load_bundle(bundle), find_recordings(flight)
     known = loaded.calibration()
-    with _progress(Console(stderr=True)) as progress:
-        task = progress.add_task(f"{len(recordings)} recordings", total=None)
-
-        def tell(frames: int, total: int) -> None:
-            progress.update(task, completed=frames, total=total)
-
+    with progress(f"{len(recordings)} recordings") as tell:
         maxima = flight_maxima(loaded, recordings, folder_fps, variant, tell)
     found = compare(known.block_maxima, maxima, known.false_alarms_per_hour, known.block_s, known.threshold)
     Console().print(found.verdict, markup=False, highlight=False, soft_wrap=True)
@@ -146,6 +139,8 @@ def parse_view(text: str) -> tuple[int, int] | None:
 
 def inspect(bundle: BundleArgument) -> None:
     """Verify every digest of a bundle and print what it is."""
+    from rich.console import Console
+
     from edge.bundle import load_bundle
     from edge.describe import describe
 
@@ -194,14 +189,16 @@ def bench(
     Exit codes: 0 measured, within the budget if any; 1 over the budget; 2 usage, 3 bundle, 4 camera,
     70 broker.
     """
+    from rich.console import Console
+
     from edge import bench as bench_module
     from edge.bench_asked import Asked, answer
+    from edge.progress import progress
 
     asked = Asked(bundle, variant, broker, json, compare, budget, plot, state_dir)
     plans = bench_module.parse_plans(fps, source or bench_module.GENERATED, frames, seconds)
-    with _progress(Console(stderr=True)) as progress:
-        task = progress.add_task("frames", total=None)
-        kept = answer(asked, plans, Console(), lambda n: progress.update(task, completed=n))
+    with progress("frames") as tell:
+        kept = answer(asked, plans, Console(), tell)
     if not kept:
         raise typer.Exit(bench_module.OVER_BUDGET)
 
@@ -229,8 +226,3 @@ def doctor(
     if source is not None:
         for said in examine_source(source, fps, here, clock):
             typer.echo(f"{said.what:>13}  {said.found}")
-
-
-def _progress(console: Console) -> Progress:
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
-    return Progress(*columns, console=console, transient=True, disable=not console.is_terminal)

@@ -52,6 +52,7 @@ class OnnxRuntime:
             raise BundleError(
                 f"{name} is not a model that ONNX Runtime can load: {_first_line(error)}"
             ) from None
+        self._session._model_bytes = None  # a second copy, for a fall back to other providers
         self._input = self._session.get_inputs()[0]
 
     @property

@@ -42,6 +42,14 @@ def test_a_model_changed_after_the_check_is_still_refused(tmp_path: Path) -> Non
         bundle.model("fp32")
 
 
+def test_what_is_not_checked_at_once_is_checked_when_it_is_read(tmp_path: Path) -> None:
+    bundle_at(tmp_path / "b")
+    (tmp_path / "b" / "model.fp32.onnx").write_bytes(b"other")
+    bundle = load_bundle(tmp_path / "b", whole=False)
+    with pytest.raises(BundleError, match="was changed"):
+        bundle.model("fp32")
+
+
 @pytest.mark.parametrize("name", [MANIFEST, "model.fp32.onnx"])
 def test_a_missing_file_is_named(tmp_path: Path, name: str) -> None:
     bundle_at(tmp_path / "b")

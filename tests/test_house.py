@@ -153,6 +153,12 @@ def test_the_front_door_opens_without_anything_heavy(words: list[str]) -> None:
         assert tops(loaded) & {"paho", "train", "export", "ground", *HEAVY} == set()
 
 
+def test_the_daemon_loads_nothing_that_only_draws_or_that_only_other_verbs_need() -> None:
+    """Each of them would be felt in its start."""
+    loaded = loaded_by("import skerry; skerry.build('run'); import edge.daemon")
+    assert not loaded & {"rich.console", "rich.progress"}
+
+
 # Modules
 
 
