@@ -60,6 +60,12 @@ class Extractor:
         self._runtime = runtime
         self.watch = Stopwatch()
         spec = clip_of(bundle).extractor
+        whole = bundle.manifest.files.get(bundle.manifest.variants.get("fp32", ""), spec.sha256)
+        if whole != spec.sha256:
+            raise BundleError(
+                f"the extractor of {bundle.folder} ({whole[:12]}) is not the one that its head was trained "
+                f"with ({spec.sha256[:12]}); export it again with that"
+            )
         found = self(np.zeros(extractor_shape(bundle), np.float32))
         wanted = spec.width // (2 if spec.sees == "frame" and spec.pooling == "mean-change" else 1)
         if found.shape != (1, wanted):

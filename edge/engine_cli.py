@@ -43,8 +43,14 @@ def build(
         int, typer.Option(min=0, max=5, help="How long to search for fast kernels.")
     ] = BuildOptions().optimization,
     max_drift: Annotated[
-        float, typer.Option(min=0, max=1, help="Largest relative change of a score against fp32.")
-    ] = Tolerance().drift,
+        float | None,
+        typer.Option(
+            min=0,
+            max=1,
+            help="Largest relative change of a score against fp32, usually 0.005; of clips in the spread of "
+            "their scores, usually 0.5.",
+        ),
+    ] = None,
     again: Annotated[
         bool, typer.Option("--again", help="Build even where there is one, or one was refused.")
     ] = False,
@@ -57,7 +63,7 @@ def build(
     chosen = _precision(precision)
     folder, store = _places(bundle, settings, engines)
     loaded = load_bundle(folder)
-    order = Order(chosen, BuildOptions(workspace, optimization), Tolerance(drift=max_drift), again)
+    order = Order(chosen, BuildOptions(workspace, optimization), Tolerance.of(max_drift), again)
     with StopSignals() as stop, _progress(Console(stderr=True)) as progress:
         made = make_engine(loaded, order, store, load_toolkit(), _teller(progress, stop))
     typer.echo(_outcome(made, store))

@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
 from edge.bundle import ModelBundle, Scoring
+from edge.clip_gate import LIGHTS, ClipTolerance, gate_clips
 from edge.engines import GateResult
 from edge.errors import BundleError
 from edge.frames import Picture
@@ -26,7 +27,6 @@ from edge.simcam import Painter, Scene
 
 FRAMES = 16
 SCENE = Scene(width=640, height=480, fps=1.0, intruder_every=6.0)  # every other picture has an intruder
-LIGHTS = (1.0, 0.4, 1.6)  # by day, at dusk, blinding
 LEAST = 1e-6  # of a score: what is smaller is rounding
 SPREAD_FLOOR = 0.01  # of the widest channel's spread, as in calibration
 
@@ -37,10 +37,16 @@ Scores = NDArray[np.float64]
 @dataclass(frozen=True, slots=True)
 class Tolerance:
     """`drift`: largest relative change of a score; `features`: largest mean change of a picture's features,
-    in their standard deviations."""
+    in their standard deviations; `clips`: of models of clips."""
 
     drift: float = 0.005
     features: float = 0.02
+    clips: ClipTolerance = field(default_factory=ClipTolerance)
+
+    @classmethod
+    def of(cls, drift: float | None) -> Tolerance:
+        """`drift` for whatever kind of model it is; None for what is usual of each."""
+        return cls() if drift is None else cls(drift=drift, clips=ClipTolerance(drift=drift))
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -57,6 +63,8 @@ class Answer:
 
 def gate(bundle: ModelBundle, engine: Model, reference: Model, tolerance: Tolerance) -> GateResult:
     """`refusal` says why an engine fails. Raises BundleError for a reference that gives NaN or infinity."""
+    if bundle.manifest.kind == "clip":
+        return gate_clips(bundle, engine, reference, tolerance.clips)
     spec, scoring = bundle.manifest.input, bundle.manifest.scoring
     tensors = list(pictures(spec))
     told, truth = answer(tensors, engine, scoring), answer(tensors, reference, scoring)

@@ -22,6 +22,7 @@ from typing import Annotated, Literal
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, ValidationError
 
 from edge.bundle import ModelBundle, Sha256
+from edge.detector import input_shape
 from edge.gpu import Device, EngineError
 
 Precision = Literal["fp16", "int8"]
@@ -63,12 +64,14 @@ class EngineKey(_Part):
 
 
 class GateResult(_Part):
-    """The engine against ONNX Runtime's fp32 on fixed pictures, on this device. Drifts are relative."""
+    """The engine against ONNX Runtime's fp32 on fixed pictures, on this device. Drifts are relative; of clips
+    (then `frames` are clips) in the spread of the logits."""
 
     frames: int
     max_drift: Annotated[float, Field(allow_inf_nan=False)] | None  # None: NaN or infinity came out
     mean_drift: Annotated[float, Field(allow_inf_nan=False)] | None
     feature_drift: Annotated[float, Field(allow_inf_nan=False)] | None = None
+    feature_cosine: Annotated[float, Field(allow_inf_nan=False)] | None = None
     refusal: str = ""  # why it must not be used; empty for one that may
 
 
@@ -99,7 +102,6 @@ def key_of(
 ) -> EngineKey:
     """`options`: optimization level, workspace in MB. Raises BundleError where the bundle lacks the model."""
     bundle.model(MODELS[precision])
-    spec = bundle.manifest.input
     return EngineKey(
         onnx=bundle.manifest.files[bundle.manifest.variants[MODELS[precision]]],
         tensorrt=tensorrt,
@@ -108,7 +110,7 @@ def key_of(
         module=device.module,
         l4t=device.l4t,
         precision=precision,
-        shape=(1, 3 * spec.frames, spec.height, spec.width),
+        shape=input_shape(bundle),
         optimization=options[0],
         workspace_mb=options[1],
     )

@@ -14,6 +14,7 @@ from edge.engine_choice import LONGEST, Choice, open_fastest
 from edge.engines import FOLDER, EngineStore
 from edge.errors import SettingsError
 from edge.incidents import Levels
+from edge.openvino_runtime import MARK
 from edge.pipeline import Detector
 from edge.settings import Settings
 from edge.together import LEVELS, Together, Voice
@@ -73,7 +74,7 @@ def _beside(bundle: ModelBundle, settings: Settings) -> ModelBundle:
 
 def _open(bundle: ModelBundle, settings: Settings, stack: ExitStack) -> _Opened:
     wanted = settings.variant
-    if settings.clip_bundle is not None and wanted not in bundle.manifest.variants:
+    if settings.clip_bundle is not None and wanted.removesuffix(MARK) not in bundle.manifest.variants:
         wanted = "auto"  # a variant that only the other one has
     choice = open_fastest(bundle, wanted, EngineStore(settings.state_dir / FOLDER))
     stack.enter_context(choice.runtime)

@@ -21,6 +21,7 @@ from export.disturb import DISTURBANCES, Disturbance
 
 Scores: TypeAlias = NDArray[np.float64]
 Features: TypeAlias = NDArray[np.float32]  # pictures x channels x places
+Vectors: TypeAlias = NDArray[np.float32]  # clips x width
 Heats: TypeAlias = NDArray[np.float32]  # pictures x rows x columns
 Model: TypeAlias = Callable[[Tensor], Tensor]
 Taken = TypeVar("Taken")
@@ -33,11 +34,12 @@ SPARSE = slice(2, None, 5)  # rows and columns of the features compared; all wou
 @dataclass(frozen=True, eq=False)
 class Answers:
     """What a model says of each picture: a score, the evidence at each of its places and, of a scout, some of
-    its features."""
+    its features. Of a clip: a logit and the feature behind it."""
 
     scores: Scores
     heats: Heats | None = None
     features: Features | None = None
+    vectors: Vectors | None = None
 
 
 class HeldOut(Protocol):

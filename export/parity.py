@@ -2,7 +2,8 @@
 
 Calibration comes after export, so scores are compared raw and "alarms" are counted at a provisional threshold
 taken from the undisturbed pictures, or at that of an earlier bundle if one is named. A scout's features are
-compared too: calibration will measure distances between them.
+compared too: calibration will measure distances between them. A clip's score is a logit, which has no zero to
+be relative to: it drifts in standard deviations, and the feature behind it is compared as well.
 """
 
 from __future__ import annotations
@@ -17,9 +18,10 @@ from numpy.typing import NDArray
 from torch import nn
 
 from edge.bundle import Parity
+from edge.clip_gate import LEAST_SPREAD, cosines
 from edge.errors import SkerryError
 from edge.runtimes import Tensor
-from export.held_out import Answers, Features, Heats, HeldOut, Model, Scores
+from export.held_out import Answers, Features, Heats, HeldOut, Model, Scores, Vectors
 
 # Room above the largest normal score: the frame that sets the threshold is not to flip on the last digit.
 PROVISIONAL_MARGIN = 1.01
@@ -41,11 +43,13 @@ class ParityError(SkerryError):
 @dataclass(frozen=True)
 class Tolerance:
     """`max_drift`: largest relative change of any picture's score; `rank_correlation`: the least Spearman;
-    `feature_drift`: largest mean change of a picture's features, in their standard deviations."""
+    `feature_drift`: largest mean change of a picture's features, in their standard deviations;
+    `feature_cosine`: the least of a clip's feature with what it should be."""
 
     max_drift: float = 0.005
     rank_correlation: float = 0.999
     feature_drift: float = 0.02
+    feature_cosine: float = 0.99
 
 
 @dataclass(frozen=True)
@@ -63,10 +67,12 @@ class Reference:
     scores: Scores
     threshold: float  # provisional
     floor: float = float(np.finfo(np.float32).tiny)  # drifts of lower scores are relative to it
+    unit: float | None = None  # of drifts that are not relative to the score: of clips
     features: Features | None = None
     spread: Features | None = None  # standard deviation of each channel
     heats: Heats | None = None
     levels: Levels | None = None  # calibrated; they take the place of the provisional threshold
+    vectors: Vectors | None = None
 
 
 @contextmanager
@@ -93,15 +99,23 @@ def eager(network: nn.Module) -> Model:
 def reference(pictures: HeldOut, network: nn.Module, levels: Levels | None = None) -> Reference:
     """Raises ParityError where the network itself gives NaN or infinity."""
     with one_thread():
-        said = pictures.ask(eager(network))
+        return truth_of(pictures.ask(eager(network)), pictures.undisturbed, levels)
+
+
+def truth_of(said: Answers, undisturbed: int, levels: Levels | None = None) -> Reference:
+    """What the original said, as what others are held against. Raises ParityError for NaN or infinity."""
     _must_be_finite(said, "the checkpoint in PyTorch")
-    normal = said.scores[: pictures.undisturbed]
+    normal = said.scores[:undisturbed]
+    if said.vectors is not None:
+        unit = max(float(said.scores.std()), LEAST_SPREAD)
+        threshold = float(normal.max()) + (PROVISIONAL_MARGIN - 1) * unit
+        return Reference(said.scores, threshold, unit=unit, levels=levels, vectors=said.vectors)
     threshold = PROVISIONAL_MARGIN * float(normal.max())
     truth = Reference(said.scores, threshold, heats=said.heats, levels=levels)
     if said.features is None:
         return truth
     floor = max(float(np.median(normal)), LEAST)  # what is less foreign than that raises no alarm
-    spread = _spread(said.features[: pictures.undisturbed])
+    spread = _spread(said.features[:undisturbed])
     return replace(truth, floor=floor, features=said.features, spread=spread)
 
 
@@ -117,7 +131,8 @@ def measure(pictures: HeldOut, truth: Reference, model: Model, name: str, tolera
     said = pictures.ask(model)
     _must_be_finite(said, f"the variant {name}")
     scores = said.scores
-    drift = np.abs(scores - truth.scores) / np.maximum(truth.scores, truth.floor)
+    unit = np.maximum(truth.scores, truth.floor) if truth.unit is None else truth.unit
+    drift = np.abs(scores - truth.scores) / unit
     alarms, expected = (_alarms(who, truth) for who in (said, truth))
     found = Parity(
         frames=len(scores),
@@ -129,13 +144,14 @@ def measure(pictures: HeldOut, truth: Reference, model: Model, name: str, tolera
         within_tolerance=False,
         feature_drift=_feature_drift(said, truth),
         heat_iou=_heat_iou(said, truth, pictures.undisturbed),
+        feature_cosine=_feature_cosine(said, truth),
     )
     return found.model_copy(update={"within_tolerance": not any(_failures(found, tolerance))})
 
 
 def _alarms(said: Answers | Reference, truth: Reference) -> NDArray[np.bool_]:
     if truth.levels is None or said.heats is None:
-        return np.asarray(said.scores >= truth.threshold)
+        return np.asarray(said.scores >= (truth.threshold if truth.levels is None else truth.levels.alarm))
     return np.asarray(said.heats.max(axis=(1, 2)) >= truth.levels.alarm)
 
 
@@ -158,6 +174,13 @@ def _feature_drift(said: Answers, truth: Reference) -> float | None:
     return float(moved.mean(axis=(1, 2)).max())
 
 
+def _feature_cosine(said: Answers, truth: Reference) -> float | None:
+    """Of the clip whose feature turned most."""
+    if said.vectors is None or truth.vectors is None:
+        return None
+    return float(cosines(said.vectors, truth.vectors).min())
+
+
 def check(parities: Mapping[str, Parity], tolerance: Tolerance) -> None:
     """Raises ParityError that names each failing variant, its figure and the tolerance."""
     failures = [
@@ -175,13 +198,16 @@ def strain(parity: Parity, tolerance: Tolerance) -> float:
     shares = [parity.max_drift / max(tolerance.max_drift, LEAST), lost_order]
     if parity.feature_drift is not None:
         shares.append(parity.feature_drift / max(tolerance.feature_drift, LEAST))
+    if parity.feature_cosine is not None:
+        shares.append((1 - parity.feature_cosine) / max(1 - tolerance.feature_cosine, LEAST))
     flipped = parity.alarms_gained + parity.alarms_lost
     return max(*shares, 1.0 + flipped if flipped else 0.0)
 
 
 def _failures(parity: Parity, tolerance: Tolerance) -> Iterator[str]:
     if parity.max_drift > tolerance.max_drift:
-        yield f"moves a score by {parity.max_drift:.3%}, more than the {tolerance.max_drift:.3%} allowed"
+        of = "" if parity.feature_cosine is None else " of the scores' spread"
+        yield f"moves a score by {parity.max_drift:.3%}{of}, more than the {tolerance.max_drift:.3%} allowed"
     if parity.rank_correlation < tolerance.rank_correlation:
         yield (
             f"has a rank correlation of {parity.rank_correlation:.5f} with PyTorch, "
@@ -191,6 +217,11 @@ def _failures(parity: Parity, tolerance: Tolerance) -> Iterator[str]:
         yield (
             f"moves the features of a picture by {parity.feature_drift:.3%} of their spread, "
             f"more than the {tolerance.feature_drift:.3%} allowed"
+        )
+    if parity.feature_cosine is not None and parity.feature_cosine < tolerance.feature_cosine:
+        yield (
+            f"has features with a cosine of {parity.feature_cosine:.4f} with the original's, "
+            f"less than the {tolerance.feature_cosine:g} demanded"
         )
 
 
@@ -213,6 +244,8 @@ def _must_be_finite(said: Answers, whose: str) -> None:
     sound = np.isfinite(said.scores)
     if said.features is not None:
         sound &= np.isfinite(said.features).all(axis=(1, 2))
+    if said.vectors is not None:
+        sound &= np.isfinite(said.vectors).all(axis=1)
     wrong: Sequence[int] = np.flatnonzero(~sound).tolist()
     if wrong:
         raise ParityError(

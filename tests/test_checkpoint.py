@@ -198,7 +198,7 @@ def test_an_unknown_tail_is_refused(tmp_path: Path) -> None:
     [
         ('"kind":"cae"', '"kind":"scout"', "recipe: Value error, is that of a cae, not of a scout"),
         ('"name":"report"', '"kind":"scout","name":"report"', "recipe.model.latent: Unexpected"),
-        ('"kind":"cae"', '"kind":"gan"', "kind: Input should be 'cae' or 'scout'"),
+        ('"kind":"cae"', '"kind":"gan"', "kind: Input should be 'cae', 'scout' or 'mil'"),
     ],
 )
 def test_a_recipe_of_another_kind_of_network_is_refused(

@@ -248,3 +248,13 @@ def test_stages_are_timed_under_the_names_of_the_other_models(tmp_path: Path) ->
     flying = detector(calibrated(clip_bundle(tmp_path / "b")))
     laps = [set(flying.inspect(frame).stages_ns) for frame in stream(pictures("...."))]
     assert laps == [{"preprocess", "infer"}] * 3 + [{"preprocess", "infer", "score"}]
+
+
+def test_an_extractor_other_than_the_heads_own_is_refused(tmp_path: Path) -> None:
+    other = clip_spec(extractor_spec().model_copy(update={"sha256": "0" * 64}))
+    bundle = clip_bundle(tmp_path / "b", other)
+    with (
+        pytest.raises(BundleError, match=r"\(0{12}\); export it again with that"),
+        open_runtime(bundle, "fp32") as it,
+    ):
+        ClipStream(bundle, it)

@@ -275,7 +275,7 @@ def test_a_score_far_below_the_normal_ones_is_held_against_those(pairs: Tiles) -
     truth = reference(pairs, pointing())
     normal = float(np.median(truth.scores[: pairs.undisturbed]))
     assert truth.floor == pytest.approx(normal)
-    quiet = Reference(np.full(56, 1e-9), 1, truth.floor, truth.features, truth.spread)
+    quiet = Reference(np.full(56, 1e-9), 1, truth.floor, features=truth.features, spread=truth.spread)
     found = measure(
         pairs, quiet, altered(lambda evidence: evidence.__setitem__(slice(4), -16)), "q", Tolerance()
     )
