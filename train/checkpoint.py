@@ -26,13 +26,17 @@ from pydantic import (
     ValidationError,
     ValidationInfo,
     field_validator,
+    model_validator,
 )
 from torch import Tensor
 
+from edge.clips import ClipSpec
 from edge.errors import UsageError
 from edge.preprocess import InputSpec
 from train.cae import CAE, CaeConfig
 from train.footage import Splits
+from train.mil import Head, HeadConfig, build_head
+from train.mil_recipes import MilRecipe
 from train.recipes import Recipe, ScoutRecipe
 from train.scout import Scout, ScoutConfig
 
@@ -58,24 +62,31 @@ class Epoch(BaseModel):
 
 def _kind(recipe: object) -> str:
     named = recipe.get("kind") if isinstance(recipe, dict) else getattr(recipe, "kind", None)
-    return "scout" if named == "scout" else "cae"  # those of autoencoders never named theirs
+    return named if named in ("scout", "mil") else "cae"  # those of autoencoders never named theirs
 
 
+Plan: TypeAlias = Recipe | ScoutRecipe | MilRecipe
 AnyRecipe: TypeAlias = Annotated[
-    Annotated[Recipe, Tag("cae")] | Annotated[ScoutRecipe, Tag("scout")], Discriminator(_kind)
+    Annotated[Recipe, Tag("cae")] | Annotated[ScoutRecipe, Tag("scout")] | Annotated[MilRecipe, Tag("mil")],
+    Discriminator(_kind),
 ]
 
 
 class Record(BaseModel):
-    """All of a checkpoint that is not tensors."""
+    """All of a checkpoint that is not tensors.
+
+    Of a head that scores clips `clip` says what it sees, and with what extractor; `input` then says nothing:
+    the extractor's own file is told how large a picture it takes.
+    """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     format: Literal[1] = FORMAT
-    kind: Literal["cae", "scout"] = "cae"
+    kind: Literal["cae", "scout", "mil"] = "cae"
     recipe: AnyRecipe
     input: InputSpec
     splits: Splits
+    clip: ClipSpec | None = None
     history: tuple[Epoch, ...]
     best_epoch: int | None = None  # set when validation chooses the weights
     versions: dict[str, str]
@@ -87,6 +98,12 @@ class Record(BaseModel):
         if info.data.get("kind") not in (None, _kind(recipe)):
             raise ValueError(f"is that of a {_kind(recipe)}, not of a {info.data['kind']}")
         return recipe
+
+    @model_validator(mode="after")
+    def _says_what_it_sees(self) -> Record:
+        if (self.clip is None) == isinstance(self.recipe, MilRecipe):
+            raise ValueError("a head has a clip specification, and nothing else has")
+        return self
 
 
 @dataclass(frozen=True, eq=False)
@@ -105,12 +122,19 @@ class Checkpoint:
         return self.record.kind
 
     @property
-    def recipe(self) -> Recipe | ScoutRecipe:
+    def recipe(self) -> Plan:
         return self.record.recipe
 
     @property
-    def model(self) -> CaeConfig | ScoutConfig:
+    def model(self) -> CaeConfig | ScoutConfig | HeadConfig:
         return self.record.recipe.model
+
+    @property
+    def clip(self) -> ClipSpec:
+        """Of a head that scores clips. Raises CheckpointError for other networks."""
+        if self.record.clip is None:
+            raise CheckpointError(f"this checkpoint holds a {self.kind}, which scores no clips")
+        return self.record.clip
 
     @property
     def input(self) -> InputSpec:
@@ -129,12 +153,24 @@ class Checkpoint:
         """The weights to use."""
         return self.weights if self.best is None else self.best
 
-    def build(self) -> CAE | Scout:
+    def build(self) -> CAE | Scout | Head:
         """The trained network on the CPU, in evaluation mode."""
-        model = self.model
-        network: CAE | Scout = CAE(model) if isinstance(model, CaeConfig) else Scout(model)
+        network = self._untrained()
         network.load_state_dict(self.state_dict)
         return network.eval()
+
+    def head(self) -> Head:
+        """Likewise, of a checkpoint that scores clips. Raises CheckpointError for other networks."""
+        network = self.build()
+        if not isinstance(network, Head):
+            raise CheckpointError(f"this checkpoint holds a {self.kind}, which scores no clips")
+        return network
+
+    def _untrained(self) -> CAE | Scout | Head:
+        model = self.model
+        if isinstance(model, HeadConfig):
+            return build_head(model, self.clip.extractor.width)
+        return CAE(model) if isinstance(model, CaeConfig) else Scout(model)
 
 
 def versions() -> dict[str, str]:
@@ -187,7 +223,8 @@ def load_checkpoint(path: Path) -> Checkpoint:
         raise CheckpointError(f"{path} lacks a part of a checkpoint ({error}); train it again") from None
     except ValidationError as error:
         first = error.errors(include_url=False, include_input=False)[0]
-        where = ".".join(str(part) for part in first["loc"] if part not in ("cae", "scout"))  # tags of ours
+        tags = ("cae", "scout", "mil")  # ours, not names of fields
+        where = ".".join(str(part) for part in first["loc"] if part not in tags) or "record"
         raise CheckpointError(f"{path} is not a usable checkpoint: {where}: {first['msg']}") from None
     return checkpoint
 

@@ -15,9 +15,9 @@ from torch.nn.functional import mse_loss
 from edge.errors import UsageError
 from edge.preprocess import InputSpec
 from train.cae import CAE
-from train.checkpoint import Checkpoint, Epoch, Record, Weights, versions
+from train.checkpoint import Checkpoint, Epoch, Plan, Record, Weights, versions
 from train.footage import Footage, Pixels
-from train.recipes import Recipe, ScoutRecipe
+from train.recipes import Recipe
 
 
 def fit(
@@ -82,7 +82,7 @@ def fit(
         )
 
 
-def finished(recipe: Recipe | ScoutRecipe, history: tuple[Epoch, ...]) -> bool:
+def finished(recipe: Plan, history: tuple[Epoch, ...]) -> bool:
     """All epochs done, or none of the last `early_stop` was better on validation than one before them."""
     if len(history) >= recipe.epochs:
         return True

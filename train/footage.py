@@ -38,7 +38,10 @@ SplitName = Literal["train", "validation", "test"]
 
 
 class Clip(BaseModel):
-    """Sampled frames [start, stop) of one recording; `sha256` is of its files' contents."""
+    """Sampled frames [start, stop) of one recording; `sha256` is of its files' contents.
+
+    Where clips are learnt from instead of frames, those of one feature file, with its label and its source.
+    """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -47,6 +50,8 @@ class Clip(BaseModel):
     sha256: str
     start: int
     stop: int
+    label: Literal["", "normal", "anomalous"] = ""
+    source: str = ""
 
     @property
     def frames(self) -> int:
@@ -58,7 +63,7 @@ class Splits(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    rule: Literal["clips", "blocks"]  # blocks: clips cut in time, weaker
+    rule: Literal["clips", "blocks", "sources"]  # blocks: clips cut in time, weaker
     fps: float
     folder_fps: float
     data_sha256: str
