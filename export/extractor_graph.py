@@ -20,6 +20,7 @@ from pydantic import ValidationError
 
 from edge.errors import UsageError
 from edge.preprocess import InputSpec
+from export.padding import fold_padding
 
 FEATURES = "features"
 _NOTE = "skerry.input"  # what the graph is told about its pixels
@@ -87,6 +88,7 @@ def fixed(model: ModelProto, wanted: Wanted, name: str) -> tuple[int, ...]:
     keep_output(graph, chosen_output(graph, wanted.output, name))
     _set_shape(taken, shape)
     fold(model)
+    fold_padding(model)
     del graph.value_info[:]  # shapes between the nodes, of other sizes
     return shape
 
