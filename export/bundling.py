@@ -12,7 +12,9 @@ from pathlib import Path
 from typing import Any
 
 from edge.bundle import Manifest, ModelBundle, Parity, Scoring, load_bundle, write_bundle
+from edge.clips import ClipSpec
 from edge.errors import BundleError, UsageError
+from edge.preprocess import InputSpec
 from export.disturb import DISTURBANCES
 from export.families import FAMILIES
 from export.gate import Gate
@@ -37,6 +39,9 @@ def gate_record(gate: Gate, footage_given: bool, calibrated: Path | None) -> dic
 def _threshold(gate: Gate, calibrated: Path | None) -> dict[str, Any]:
     if gate.truth.levels is None or calibrated is None:
         rule = f"{PROVISIONAL_MARGIN:g} x the largest PyTorch score of an undisturbed picture"
+        if gate.truth.unit is not None:
+            above = PROVISIONAL_MARGIN - 1
+            rule = f"{above:.2g} of the scores' spread above the largest of an undisturbed clip"
         return {"provisional_threshold": gate.truth.threshold, "threshold_rule": rule}
     rule = f"the calibrated threshold of bundle {load_bundle(calibrated).manifest.name}"
     return {"threshold": gate.truth.levels.alarm, "threshold_rule": rule}
@@ -68,25 +73,38 @@ def write(
     models: Mapping[str, bytes],
     evidence: Evidence,
     scoring: Scoring,
+    clips: ClipPart | None = None,
 ) -> ModelBundle:
     """The bundle, not calibrated yet. What an old bundle in the same folder held goes."""
-    kind = FAMILIES[checkpoint.kind].bundle
     files = {f"model.{variant}.onnx": data for variant, data in models.items()}
     manifest = Manifest(
         name=name,
-        kind=kind,
+        kind="clip" if clips else FAMILIES[checkpoint.kind].bundle,
         created=datetime.now(timezone.utc),
-        input=checkpoint.input,
+        input=clips.picture if clips else checkpoint.input,
         scoring=scoring,
-        provenance=_provenance(checkpoint, evidence),
+        clip=clips.spec if clips else None,
+        provenance=_provenance(checkpoint, evidence) | ({"extractor": clips.extractor} if clips else {}),
         parity=dict(evidence.parity),
         variants={variant: f"model.{variant}.onnx" for variant in models},
         files=_old_files(out),
     )
+    if clips:
+        files[clips.spec.head] = clips.head
     try:
         return write_bundle(out, manifest, files)
     except OSError as error:
         raise UsageError(f"--out {out} cannot be written: {error.strerror}") from None
+
+
+@dataclass(frozen=True, eq=False)
+class ClipPart:
+    """What a clip bundle has beside its extractor. `extractor`: the name of the file it came from."""
+
+    spec: ClipSpec
+    picture: InputSpec
+    head: bytes
+    extractor: str
 
 
 @dataclass(frozen=True)
@@ -125,7 +143,8 @@ def _provenance(checkpoint: Checkpoint, evidence: Evidence) -> dict[str, Any]:
 def _split(checkpoint: Checkpoint) -> dict[str, Any]:
     splits = checkpoint.splits
     counts = {name: splits.frames(name) for name in ("train", "validation", "test")}
-    return {"rule": splits.rule, "fps": splits.fps, "frames": counts}
+    what = "clips" if checkpoint.kind == "mil" else "frames"
+    return {"rule": splits.rule, "fps": splits.fps, what: counts}
 
 
 def _training(checkpoint: Checkpoint) -> dict[str, Any]:
@@ -134,11 +153,12 @@ def _training(checkpoint: Checkpoint) -> dict[str, Any]:
     if not record.history:
         return {"epochs": 0}
     chosen = record.history[(record.best_epoch or len(record.history)) - 1]
+    loss = "loss" if checkpoint.kind == "mil" else "mse"
     return {
         "epochs": len(record.history),
         "weights_of_epoch": chosen.epoch,
-        "train_mse": chosen.train,
-        "validation_mse": chosen.validation,
+        f"train_{loss}": chosen.train,
+        f"validation_{loss}": chosen.validation,
         "seconds": round(sum(epoch.seconds for epoch in record.history), 3),
     }
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Annotated
 
@@ -14,6 +14,7 @@ from edge.errors import UsageError
 from edge.frames import Frame
 from edge.recordings import find_recordings
 from export import bundling
+from export.clip_export import Wanted, export_clips
 from export.families import FAMILIES, flying
 from export.gate import Gate, levels_of
 from export.held_out import HeldOut
@@ -35,11 +36,22 @@ Footage = Annotated[
     typer.Option(help="Normal footage to check on, in place of the checkpoint's validation clips."),
 ]
 Frames = Annotated[
-    int | None, typer.Option(min=1, max=10_000, help="Held-out frames to check on; 200, or 40 for a scout.")
+    int | None,
+    typer.Option(
+        min=1, max=10_000, help="Held-out frames to check on; 200, 40 for a scout, 4 or 12 clips for a head."
+    ),
 ]
-MaxDrift = Annotated[float, typer.Option(min=0, help="Largest relative change of any frame's score.")]
+MaxDrift = Annotated[
+    float | None,
+    typer.Option(
+        min=0, help="Largest relative change of any frame's score, 0.005; of a clip's, in their spread, 0.5."
+    ),
+]
 RankCorrelation = Annotated[
-    float, typer.Option(min=-1, max=1, help="Least rank correlation of the scores with PyTorch's.")
+    float | None,
+    typer.Option(
+        min=-1, max=1, help="Least rank correlation of the scores with PyTorch's: 0.999; clips 0.99."
+    ),
 ]
 AllowDrift = Annotated[
     bool, typer.Option("--allow-drift", help="Keep variants beyond the tolerance; the bundle says so.")
@@ -71,6 +83,13 @@ Latent = Annotated[
 Relight = Annotated[
     bool, typer.Option("--relight", help="A CAE: leave out of its error what a change of light explains.")
 ]
+ExtractorFile = Annotated[
+    Path | None, typer.Option(help="A head for clips: the extractor that it was trained with.")
+]
+Weights = Annotated[Path | None, typer.Option(help="A head for clips of S3D: the network's weights.")]
+Size = Annotated[
+    int | None, typer.Option(min=32, max=2048, help="As it was given to `skerry features`, if it was.")
+]
 Force = Annotated[bool, typer.Option("--force", help="Replace the bundle that is at --out.")]
 Name = Annotated[str | None, typer.Option(help="Name of the bundle; the folder's, if not given.")]
 
@@ -81,8 +100,11 @@ def export(
     variants: Variants = None,
     footage: Footage = None,
     frames: Frames = None,
-    max_drift: MaxDrift = Tolerance.max_drift,
-    min_rank_correlation: RankCorrelation = Tolerance.rank_correlation,
+    extractor: ExtractorFile = None,
+    weights: Weights = None,
+    size: Size = None,
+    max_drift: MaxDrift = None,
+    min_rank_correlation: RankCorrelation = None,
     allow_drift: AllowDrift = False,
     in_float: InFloat = None,
     search: Search = False,
@@ -95,6 +117,9 @@ def export(
 ) -> None:
     """Turn a checkpoint into a bundle of ONNX models, each checked against PyTorch.
 
+    A head for clips (`skerry train mil`) needs the extractor that it was trained with, by --extractor or
+    --weights: both together become a clip bundle.
+
     The check uses frames that the model was not trained on, as they are and disturbed by light, shadow,
     noise, compression, shift and foreign objects. A model beyond the tolerance is left out; where it was
     asked for by name, or is the fp32 one, that ends it with exit code 3 and nothing is written.
@@ -102,6 +127,18 @@ def export(
     title = _name(name, out)
     bundling.must_be_writable(out, force)
     trained = load_checkpoint(checkpoint)
+    if trained.kind == "mil":
+        unfit = {"--motion": motion, "--latent": latent, "--relight": relight, "--search": search}
+        _refuse(unfit, "a head for clips")
+        layers, given = None if in_float is None else _words(in_float), tuple(footage or ())
+        wanted = Wanted(
+            *(checkpoint, out, title, extractor, weights, size, variants, layers, given, frames),
+            *(max_drift, min_rank_correlation, allow_drift, calibrated),
+        )
+        console = Console()
+        _say_next(export_clips(trained, wanted, console), console)
+        return
+    _refuse({"--extractor": extractor, "--weights": weights, "--size": size}, f"a {trained.kind}")
     scoring = _scoring(trained, motion, latent, relight)
     order = _order(trained, variants, in_float, search)
     levels = None if calibrated is None else levels_of(load_bundle(calibrated))
@@ -109,7 +146,7 @@ def export(
     with status.status("reading held-out frames"):
         pictures = _held_out(trained, footage or (), frames)
     with status.status("asking PyTorch"):
-        tolerance = Tolerance(max_drift, min_rank_correlation)
+        tolerance = _tolerance(max_drift, min_rank_correlation)
         gate = Gate.on(pictures, flying(trained.build()), tolerance, levels)
     with status.status("converting and comparing"):
         models, parity = make(trained, order, gate, lambda: _normal(trained, footage or ()))
@@ -120,6 +157,20 @@ def export(
     )
     data = {variant: made.data for variant, made in kept.items()}
     _say_next(bundling.write(out, trained, title, data, evidence, scoring), console)
+
+
+def _refuse(given: Mapping[str, object], kind: str) -> None:
+    for option, value in given.items():
+        if value:
+            raise UsageError(f"{option} is not for {kind}; leave it out")
+
+
+def _tolerance(max_drift: float | None, rank_correlation: float | None) -> Tolerance:
+    usual = Tolerance()
+    return Tolerance(
+        usual.max_drift if max_drift is None else max_drift,
+        usual.rank_correlation if rank_correlation is None else rank_correlation,
+    )
 
 
 def _name(given: str | None, out: Path) -> str:
@@ -144,8 +195,11 @@ def _order(trained: Checkpoint, variants: str | None, in_float: str | None, sear
         return Order(names, variants is not None, None, search)
     if search:
         raise UsageError("--in-float and --search exclude each other: name the layers, or have them found")
-    words = tuple(word.strip() for word in in_float.split(",") if word.strip())
-    return Order(names, variants is not None, words, search)
+    return Order(names, variants is not None, _words(in_float), search)
+
+
+def _words(text: str) -> tuple[str, ...]:
+    return tuple(word.strip() for word in text.split(",") if word.strip())
 
 
 def _held_out(checkpoint: Checkpoint, footage: Sequence[Path], wanted: int | None) -> HeldOut:

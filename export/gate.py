@@ -10,6 +10,7 @@ from torch import nn
 
 from edge.bundle import Branch, ModelBundle, Parity
 from edge.errors import UsageError
+from edge.openvino_runtime import MARK, OpenVinoRuntime
 from edge.runtimes import OnnxRuntime, Tensor
 from edge.yardsticks import Yardsticks
 from export.held_out import WINDOW, HeldOut, Model
@@ -36,7 +37,8 @@ class Gate:
         """Raises ParityError for NaN or infinity."""
         if variant in FOR_A_GPU:
             return measure(self.pictures, self.truth, as_written(data), variant, self.tolerance)
-        with OnnxRuntime(data, f"the {variant} model") as runtime:
+        make = OpenVinoRuntime if variant.endswith(MARK) else OnnxRuntime
+        with make(data, f"the {variant} model") as runtime:
             return measure(self.pictures, self.truth, runtime, variant, self.tolerance)
 
     def strain(self, variant: str, data: bytes) -> float:
@@ -63,6 +65,8 @@ def levels_of(bundle: ModelBundle) -> Levels:
 
     Raises UsageError for one that does not look at single windows of the same size as the gate.
     """
+    if bundle.manifest.kind == "clip":
+        return Levels(bundle.calibration().threshold, bundle.calibration().box_level)
     branches = bundle.manifest.scoring.branches
     number = next((n for n, branch in enumerate(branches) if _is_compared(branch)), None)
     if number is None:

@@ -92,14 +92,14 @@ def _static(
         )
         if found is None:
             return Made(draft(()), "not one layer in integers passes the gate")
-        return Made(draft(found.in_float), _mixture(there, found.in_float))
+        return Made(draft(found.in_float), mixture(there, found.in_float))
     in_float = named(usual if job.in_float is None else job.in_float, there, "--in-float")
     if len(in_float) == len(there):
         raise UsageError("--in-float names every layer: leave that variant out with --variants")
-    return Made(draft(in_float), _mixture(there, in_float))
+    return Made(draft(in_float), mixture(there, in_float))
 
 
-def _mixture(there: Collection[Layer], in_float: Collection[str]) -> str:
+def mixture(there: Collection[Layer], in_float: Collection[str]) -> str:
     left = [layer.name for layer in there if layer.name in in_float]
     return f"in float: {', '.join(left)}" if left else ""
 

@@ -24,17 +24,25 @@ from export.to_onnx import INPUT
 # one; ONNX Runtime on a processor has none at all.
 TENSORRT_OPERATORS = ("Conv", "Gemm", "MatMul")
 PROCESSOR_OPERATORS = ("Conv", "Relu")
+SYMMETRIC = {
+    "ActivationSymmetric": True,
+    "WeightSymmetric": True,
+    "QuantizeBias": False,
+    "DedicatedQDQPair": False,
+    "AddQDQPairToWeight": False,
+}
 
 
 class Pictures(CalibrationDataReader):  # type: ignore[misc]
     """Normal footage, as the quantiser asks for it."""
 
-    def __init__(self, tensors: Iterable[Tensor]) -> None:
+    def __init__(self, tensors: Iterable[Tensor], name: str = INPUT) -> None:
         self._left: Iterator[Tensor] = iter(tensors)
+        self._name = name
 
     def get_next(self) -> dict[str, Tensor] | None:
         tensor = next(self._left, None)
-        return None if tensor is None else {INPUT: tensor}
+        return None if tensor is None else {self._name: tensor}
 
 
 def for_tensorrt(
@@ -44,14 +52,7 @@ def for_tensorrt(
     operators: Collection[str] = TENSORRT_OPERATORS,
 ) -> bytes:
     """Symmetric signed integers, on the inputs and weights of every layer that is not to stay in float."""
-    options = {
-        "ActivationSymmetric": True,
-        "WeightSymmetric": True,
-        "QuantizeBias": False,
-        "OpTypesToExcludeOutputQuantization": list(operators),
-        "DedicatedQDQPair": False,
-        "AddQDQPairToWeight": False,
-    }
+    options = {**SYMMETRIC, "OpTypesToExcludeOutputQuantization": list(operators)}
     return _quantised(model, normal, in_float, operators, QuantType.QInt8, options)
 
 
@@ -100,10 +101,10 @@ def _quantised(
             )
         finally:
             logging.root.setLevel(level)
-        return _plain(onnx.load(file))
+        return plain(onnx.load(file))
 
 
-def _plain(model: onnx.ModelProto) -> bytes:
+def plain(model: onnx.ModelProto) -> bytes:
     """The quantiser declares every domain it knows; what no node uses is a parser's stumbling block."""
     used = {node.domain for node in model.graph.node}
     kept = [opset for opset in model.opset_import if opset.domain in used]

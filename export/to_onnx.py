@@ -41,14 +41,18 @@ def to_onnx(network: nn.Module, spec: InputSpec, output: str) -> bytes:
 
     `output`: what the answer is called.
     """
-    example = torch.zeros(1, 3 * spec.frames, spec.height, spec.width)
+    return converted(network, torch.zeros(1, 3 * spec.frames, spec.height, spec.width), output)
+
+
+def converted(network: nn.Module, example: torch.Tensor, output: str, taken: str = INPUT) -> bytes:
+    """Likewise, of a network that takes one tensor of the example's shape, called `taken`."""
     with quietly():
         program = torch.onnx.export(
             network,
             (example,),
             dynamo=True,
             opset_version=OPSET,
-            input_names=[INPUT],
+            input_names=[taken],
             output_names=[output],
             external_data=False,
             verbose=False,

@@ -29,7 +29,16 @@ FEATURE_SUFFIXES = (".npz", ".npy", ".txt")
 CROPS = (1, 5, 10)  # into how many crops the field cuts a picture
 _MAX_BYTES = 2_000_000_000
 _MAX_WIDTH = 65_536
-_PARTS = ("features", "fps", "frames", "extractor", "source", "key", "ends_s")  # of our own files
+_PARTS = (
+    "features",
+    "fps",
+    "frames",
+    "extractor",
+    "source",
+    "key",
+    "ends_s",
+    "recording",
+)  # of our own files
 
 # What NumPy and zipfile raise on damaged or hostile files.
 _DAMAGE = (
@@ -49,7 +58,7 @@ class FeatureVideo:
     `extractor`, `fps` and `frames` (pictures at the extractor's rate) are None where a file of others does
     not say. `crops`: over how many crops of the picture the file's features were averaged here. `key`: what
     they were made from and how (see `train.features`). `ends_s`: when, on the video's own timeline, the last
-    picture of each clip was taken.
+    picture of each clip was taken. `recording`: where the video was then; empty where the file does not say.
     """
 
     name: str
@@ -60,6 +69,7 @@ class FeatureVideo:
     crops: int = 1
     key: str = ""
     ends_s: NDArray[np.float64] | None = None
+    recording: str = ""
 
     @property
     def width(self) -> int:
@@ -123,6 +133,7 @@ def write_features(path: Path, video: FeatureVideo) -> None:
         "extractor": np.str_("" if video.extractor is None else video.extractor.model_dump_json()),
         "source": np.str_(video.name),
         "key": np.str_(video.key),
+        "recording": np.str_(video.recording),
     }
     if video.ends_s is not None:
         parts["ends_s"] = np.ascontiguousarray(video.ends_s, np.float64)
@@ -163,6 +174,7 @@ def _read_npz(path: Path) -> FeatureVideo:
         frames=frames if frames > 0 else None,
         key=str(parts.get("key", "")),
         ends_s=ends_s,
+        recording=str(parts.get("recording", "")),
     )
 
 

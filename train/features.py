@@ -183,7 +183,10 @@ def _extracted(
         if not np.isfinite(features).all():
             raise FootageError(f"{job.recording}: the extractor {extractor.name} gives NaN or infinity on it")
         ends_s = np.array([end_s for _, end_s in found])
-        video = FeatureVideo(job.name, features, spec, spec.fps, stream.pictures, key=key, ends_s=ends_s)
+        where = str(job.recording.absolute())
+        video = FeatureVideo(
+            job.name, features, spec, spec.fps, stream.pictures, key=key, ends_s=ends_s, recording=where
+        )
         return video, _slow(job.recording, recording.fps, spec)
 
 
