@@ -7,12 +7,18 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 
 from edge.bundle import ModelBundle
-from edge.detector import choose_variant, open_detector, open_runtime, processor_variants, runtime_name
+from edge.detector import (
+    choose_variant,
+    file_of,
+    open_detector,
+    open_runtime,
+    processor_variants,
+    runtime_name,
+)
 from edge.engine_choice import open_fastest
 from edge.engines import EngineStore
 from edge.errors import UsageError, nearest
 from edge.gpu import Toolkit, call, load_toolkit
-from edge.openvino_runtime import MARK
 from edge.pipeline import Detector
 from edge.tensorrt_runtime import TensorRtRuntime
 
@@ -49,7 +55,7 @@ def choose(bundle: ModelBundle, wanted: str) -> Choice:
         return Choice((choose_variant(bundle, "auto"),), True, {})
     names = tuple(dict.fromkeys(name.strip() for name in wanted.split(",")))
     for name in names:
-        if name.removesuffix(MARK) not in present and name != ENGINE:
+        if file_of(name) not in present and name != ENGINE:
             known = ", ".join((*present, ENGINE))
             raise UsageError(
                 f"--variant {name!r}{nearest(name, present)}: bundle {bundle.folder} has {known}, all, auto"

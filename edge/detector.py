@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from edge.bundle import Kind, ModelBundle
 from edge.clip_detector import ClipDetector, clip_of, extractor_shape
+from edge.cuda_runtime import MARK as CUDA
+from edge.cuda_runtime import CudaRuntime
 from edge.errors import BundleError
 from edge.frames import Frame
 from edge.localize import Map, boxes, fused
@@ -21,10 +23,16 @@ CPU_VARIANTS = ("int8-cpu", "fp32")
 FLOWN: tuple[Kind, ...] = ("reconstruction", "evidence", "clip")
 # A thumbnail gains nothing by a second thread; a picture in tiles, and a whole clip, need what there is.
 TILE_THREADS = min(4, os.cpu_count() or 1)
+_RUNTIMES: dict[str, Callable[[bytes, str, int], Runtime]] = {
+    "": OnnxRuntime,
+    MARK: OpenVinoRuntime,
+    CUDA: CudaRuntime,
+}
+_NAMES = {"": "ONNX Runtime", MARK: "OpenVINO", CUDA: "ONNX Runtime on CUDA"}
 
 
 def choose_variant(bundle: ModelBundle, wanted: str) -> str:
-    """`wanted`: `auto`, or a variant, with `@openvino` behind it for that runtime."""
+    """`wanted`: `auto`, or a variant, with `@openvino` or `@cuda` behind it for that runtime."""
     if wanted != "auto":
         return wanted
     for variant in processor_variants(bundle):
@@ -48,9 +56,14 @@ def processor_variants(bundle: ModelBundle) -> tuple[str, ...]:
     return (*present, *(variant + MARK for variant in present))
 
 
+def file_of(variant: str) -> str:
+    """The bundle's variant in a variant's name with or without a runtime behind it."""
+    return next((variant.removesuffix(mark) for mark in (MARK, CUDA) if variant.endswith(mark)), variant)
+
+
 def runtime_name(variant: str) -> str:
     """What computes it, for a person."""
-    return "OpenVINO" if variant.endswith(MARK) else "ONNX Runtime"
+    return _NAMES[variant.removeprefix(file_of(variant))]
 
 
 def input_shape(bundle: ModelBundle) -> tuple[int, ...]:
@@ -63,8 +76,8 @@ def input_shape(bundle: ModelBundle) -> tuple[int, ...]:
 def open_runtime(bundle: ModelBundle, variant: str) -> Runtime:
     """The variant's model, checked against the manifest's input. Raises BundleError, UsageError."""
     wanted = input_shape(bundle)
-    file = variant.removesuffix(MARK)
-    make = OpenVinoRuntime if variant.endswith(MARK) else OnnxRuntime
+    file = file_of(variant)
+    make = _RUNTIMES[variant.removeprefix(file)]
     name = f"{bundle.folder}/{bundle.manifest.variants.get(file, '')}"
     runtime: Runtime = make(bundle.model(file), name, TILE_THREADS if _heavy(bundle) else 1)
     if runtime.input_shape != wanted:

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from edge.bundle import ModelBundle
-from edge.detector import choose_variant, input_shape, open_runtime, processor_variants, runtime_name
+from edge.detector import choose_variant, file_of, input_shape, open_runtime, processor_variants, runtime_name
 from edge.engines import MODELS, EngineRecord, EngineStore
 from edge.errors import SkerryError
 from edge.gpu import Device, EngineError, GpuError, Toolkit, describe_device, load_toolkit
@@ -64,7 +64,7 @@ def _on_the_processor(bundle: ModelBundle, wanted: str, reasons: list[str]) -> C
             log.warning("no OpenVINO: %s", error)
             reasons.append(str(error))
             continue
-        about = f"{runtime_name(variant)}, {variant.removesuffix(MARK)}"
+        about = f"{runtime_name(variant)}, {file_of(variant)}"
         return Choice(runtime, variant, _line(about, reasons))
     raise AssertionError("a bundle with a model for this processor has one for ONNX Runtime")
 

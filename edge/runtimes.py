@@ -46,14 +46,21 @@ class OnnxRuntime:
             if isinstance(error, type) and issubclass(error, Exception)
         )
         self._name = name
-        try:
-            self._session: Any = ort.InferenceSession(model, options, providers=["CPUExecutionProvider"])
-        except self._failures as error:
-            raise BundleError(
-                f"{name} is not a model that ONNX Runtime can load: {_first_line(error)}"
-            ) from None
+        self._session = self._opened(ort, model, options)
         self._session._model_bytes = None  # a second copy, for a fall back to other providers
         self._input = self._session.get_inputs()[0]
+        self._ready()
+
+    def _opened(self, ort: Any, model: bytes, options: Any) -> Any:
+        try:
+            return ort.InferenceSession(model, options, providers=["CPUExecutionProvider"])
+        except self._failures as error:
+            raise BundleError(
+                f"{self._name} is not a model that ONNX Runtime can load: {first_line(error)}"
+            ) from None
+
+    def _ready(self) -> None:
+        """What a runtime wants to know before it counts; this one nothing."""
 
     @property
     def input_shape(self) -> tuple[int, ...]:
@@ -64,7 +71,7 @@ class OnnxRuntime:
             output: Tensor = self._session.run(None, {self._input.name: tensor})[0]
         except self._failures as error:
             raise BundleError(
-                f"{self._name} failed on an input of {tensor.shape}: {_first_line(error)}"
+                f"{self._name} failed on an input of {tensor.shape}: {first_line(error)}"
             ) from None
         return output
 
@@ -77,5 +84,5 @@ class OnnxRuntime:
         self._session = None
 
 
-def _first_line(error: BaseException) -> str:
+def first_line(error: BaseException) -> str:
     return (str(error).strip().splitlines() or [type(error).__name__])[0][:200]

@@ -1,0 +1,64 @@
+"""Model bytes -> callable, computed by ONNX Runtime on an NVIDIA GPU: `pip install 'skerry[gpu]'`.
+
+ONNX Runtime would rather answer slowly than not at all: where CUDA does not work it computes on the processor
+and says so in a log that nobody reads. Here that is an error, for the whole model and for every part of it.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from edge.errors import BundleError, UsageError
+from edge.gpu import GpuError
+from edge.runtimes import OnnxRuntime, Tensor, first_line
+
+MARK = "@cuda"  # behind a variant's name: that file, computed by ONNX Runtime on the GPU
+PROVIDER = "CUDAExecutionProvider"
+
+
+class CudaRuntime(OnnxRuntime):
+    """Raises UsageError where this ONNX Runtime has no CUDA, GpuError where CUDA does not work or the GPU is
+    full, BundleError for a model that it cannot take."""
+
+    def _opened(self, ort: Any, model: bytes, options: Any) -> Any:
+        if PROVIDER not in ort.get_available_providers():
+            raise UsageError(
+                f"{self._name} needs an ONNX Runtime with CUDA, this one has none: pip install 'skerry[gpu]' "
+                f"after pip uninstall onnxruntime, or name the variant without {MARK}"
+            )
+        options.add_session_config_entry("session.disable_cpu_ep_fallback", "1")
+        try:
+            session = ort.InferenceSession(model, options, providers=[PROVIDER], enable_fallback=0)
+        except self._refusals(ort) as error:
+            raise BundleError(
+                f"{self._name} is not a model that ONNX Runtime can load: {first_line(error)}"
+            ) from None
+        except self._failures as error:
+            raise GpuError(f"{self._name} cannot run on the GPU: {first_line(error)}") from None
+        if session.get_providers()[:1] != [PROVIDER]:
+            raise GpuError(
+                f"{self._name} cannot run on the GPU: ONNX Runtime would take the processor; see that the "
+                f"driver, CUDA and cuDNN are those it was made for, or name the variant without {MARK}"
+            )
+        return session
+
+    def _ready(self) -> None:
+        """One inference tells whether there is room; opening does not."""
+        shape = self.input_shape
+        if min(shape) > 0 and not np.isfinite(self(np.zeros(shape, np.float32))).all():
+            raise GpuError(f"{self._name} gives NaN or infinity on the GPU")
+
+    def __call__(self, tensor: Tensor) -> Tensor:
+        try:
+            output: Tensor = self._session.run(None, {self._input.name: tensor})[0]
+        except self._failures as error:
+            raise GpuError(f"{self._name} failed on the GPU: {first_line(error)}") from None
+        return output
+
+    @staticmethod
+    def _refusals(ort: Any) -> tuple[type[Exception], ...]:
+        """What is wrong with the file, and not with the machine."""
+        native = ort.capi.onnxruntime_pybind11_state
+        return (native.InvalidProtobuf, native.InvalidGraph)
