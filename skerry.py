@@ -10,6 +10,7 @@ from typing import Annotated, Any
 
 import typer
 
+from edge.collector import uncollected
 from edge.errors import SkerryError, nearest
 
 
@@ -64,7 +65,9 @@ def main() -> None:
     try:
         if verb is not None and verb not in VERBS:
             _fail(f"no verb {verb!r}{nearest(verb, VERBS)}; `skerry --help` lists them", 2)
-        build(verb)(prog_name="skerry")
+        with uncollected():
+            answer = build(verb)
+        answer(prog_name="skerry")
     except SkerryError as error:
         _fail(str(error), error.exit_code)
     except ModuleNotFoundError as error:

@@ -8,6 +8,7 @@ from typing import Annotated
 
 import typer
 
+from edge.collector import uncollected
 from edge.errors import UsageError
 from edge.options import command
 from edge.settings import Settings
@@ -23,7 +24,8 @@ def _run(settings: Settings) -> None:
 
     Every option may stand in the --settings file or in the environment instead; the command line wins.
     """
-    from edge.daemon import run as fly
+    with uncollected():
+        from edge.daemon import run as fly
 
     fly(settings)
 

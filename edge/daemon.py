@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import TextIO
 
 from edge.clock import Clock, SystemClock, boot_id
+from edge.collector import uncollected
 from edge.errors import SettingsError, SkerryError
 from edge.events import Status, Topics, uuid7
 from edge.flight import Flight, open_flight
@@ -37,7 +38,8 @@ def run(settings: Settings) -> None:
     configure_log(settings.log)
     clock = SystemClock()
     with StopSignals() as stop, ExitStack() as stack:
-        flight = open_flight(settings, stack)
+        with uncollected():
+            flight = open_flight(settings, stack)
         stack.enter_context(_only_one(settings.state_dir))
         outbox = stack.enter_context(closing(Outbox(settings.state_dir / "outbox.sqlite")))
         source = _open_camera(settings, flight.fps, clock)

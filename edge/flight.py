@@ -9,12 +9,11 @@ from dataclasses import dataclass
 from edge.bundle import Calibration, ModelBundle, load_bundle
 from edge.clip_detector import clip_of
 from edge.clip_pace import SHARE, measure_pace
-from edge.detector import open_detector
+from edge.detector import file_of, open_detector
 from edge.engine_choice import LONGEST, Choice, open_fastest
 from edge.engines import FOLDER, EngineStore
 from edge.errors import SettingsError
 from edge.incidents import Levels
-from edge.openvino_runtime import MARK
 from edge.pipeline import Detector
 from edge.settings import Settings
 from edge.together import LEVELS, Together, Voice
@@ -50,8 +49,10 @@ def open_flight(settings: Settings, stack: ExitStack) -> Flight:
 
     Raises BundleError for what must not fly, SettingsError for two bundles that cannot fly together.
     """
-    bundle = load_bundle(settings.bundle)
+    bundle = load_bundle(settings.bundle, whole=False)
     bundle.calibration()
+    if settings.clip_bundle is None and _sees_thumbnails(bundle):
+        _one_thread()
     beside = None if settings.clip_bundle is None else _beside(bundle, settings)
     opened = _open(bundle, settings, stack)
     if beside is None:
@@ -59,9 +60,20 @@ def open_flight(settings: Settings, stack: ExitStack) -> Flight:
     return _both(opened, _open(beside, settings, stack), settings)
 
 
+def _sees_thumbnails(bundle: ModelBundle) -> bool:
+    return bundle.manifest.kind != "clip" and bundle.manifest.input.tiling == "none"
+
+
+def _one_thread() -> None:
+    """OpenCV's own threads do nothing for so small pictures but wait for each other."""
+    import cv2
+
+    cv2.setNumThreads(1)
+
+
 def _beside(bundle: ModelBundle, settings: Settings) -> ModelBundle:
     assert settings.clip_bundle is not None
-    beside = load_bundle(settings.clip_bundle)
+    beside = load_bundle(settings.clip_bundle, whole=False)
     beside.calibration()
     if beside.manifest.kind != "clip" or bundle.manifest.kind == "clip":
         raise SettingsError(
@@ -74,7 +86,7 @@ def _beside(bundle: ModelBundle, settings: Settings) -> ModelBundle:
 
 def _open(bundle: ModelBundle, settings: Settings, stack: ExitStack) -> _Opened:
     wanted = settings.variant
-    if settings.clip_bundle is not None and wanted.removesuffix(MARK) not in bundle.manifest.variants:
+    if settings.clip_bundle is not None and file_of(wanted) not in bundle.manifest.variants:
         wanted = "auto"  # a variant that only the other one has
     choice = open_fastest(bundle, wanted, EngineStore(settings.state_dir / FOLDER))
     stack.enter_context(choice.runtime)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import TypeAlias
 
@@ -30,3 +30,7 @@ class Frame:
     @property
     def width(self) -> int:
         return int(self.image.shape[1])
+
+    def unseen(self) -> Frame:
+        """All that is known of it, with a black picture that takes no memory."""
+        return replace(self, image=np.broadcast_to(np.uint8(0), self.image.shape))

@@ -86,3 +86,4 @@ def patrol(
             recorder.blind()
             continue
         recorder.observe(frame, detector.inspect(frame))
+        del frame  # its memory is free for the next

@@ -73,7 +73,7 @@ class FlightRecorder:
     def observe(self, frame: Frame, finding: Finding) -> None:
         self.ground.check()
         started = time.perf_counter_ns()
-        self._last = (frame, finding)
+        self._last = (frame.unseen(), finding)
         step = self.incidents.observe(frame.stream_s, finding.score)
         if step is not None:
             self._tell(step, frame, finding)

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import weakref
 from dataclasses import dataclass, field
 
 import cv2
@@ -182,6 +183,17 @@ def test_finishing_ends_the_incident_and_reports_health_once_more() -> None:
     flight.recorder.finish()
     assert [event.phase for event in flight.events] == [Phase.BEGIN, Phase.END]
     assert flight.ground.healths[-1].last_sequence == 2
+
+
+def test_a_picture_that_was_told_is_not_kept_and_its_incident_still_ends_with_its_size() -> None:
+    flight, seen = make_flight(), frame(scene(0))
+    picture = weakref.ref(seen.image)
+    flight.recorder.observe(seen, Finding(12.0))
+    del seen
+    flight.recorder.finish()
+    assert picture() is None
+    ended = flight.events[-1]
+    assert (ended.phase, ended.frame_width, ended.frame_height) == (Phase.END, 320, 240)
 
 
 @pytest.mark.parametrize("trouble", [BrokerError("the sender died"), UsageError("another flies as d1")])
