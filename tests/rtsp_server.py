@@ -7,8 +7,12 @@ import re
 import socket
 import struct
 import threading
+import time
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+
+MOST_BYTES = 1400  # of a packet, as cameras send them
 
 
 @dataclass(frozen=True)
@@ -22,11 +26,12 @@ class Manners:
 
 
 class RtspServer:
-    """Serves an annex-B file, over and over, to any number of clients one after the other."""
+    """Serves an annex-B file of one slice a picture, over and over, to one client after another."""
 
     def __init__(self, film: Path, manners: Manners = Manners(), port: int = 0) -> None:
         self._units = [unit for unit in re.split(b"\0\0\0?\1", film.read_bytes()) if unit]
         self._manners = manners
+        self.sent = 0  # pictures, to all clients
         self._stop = threading.Event()
         self._listener = socket.create_server(("127.0.0.1", port))
         self.port = int(self._listener.getsockname()[1])
@@ -96,19 +101,35 @@ class RtspServer:
         )
 
     def _play(self, client: socket.socket) -> None:
+        """Pictures leave on time, whatever sending the last one took, so that the rate is a camera's."""
         sent = number = 0
+        began_s = time.monotonic()
         while not self._stop.is_set():
             for unit in self._units:
                 picture = unit[0] & 31 in (1, 5)
-                time_90k = round(sent * 90000 / self._manners.fps)
-                rtp = struct.pack(
-                    ">BBHII", 0x80, 96 | picture << 7, number & 0xFFFF, time_90k & 0xFFFFFFFF, 7
-                )
-                client.sendall(struct.pack(">cBH", b"$", 0, len(rtp + unit)) + rtp + unit)
-                number, sent = number + 1, sent + picture
+                time_90k = round(sent * 90000 / self._manners.fps) & 0xFFFFFFFF
+                for part, last in _parts(unit):
+                    marked = 96 | (picture and last) << 7
+                    rtp = struct.pack(">BBHII", 0x80, marked, number & 0xFFFF, time_90k, 7) + part
+                    client.sendall(struct.pack(">cBH", b"$", 0, len(rtp)) + rtp)
+                    number += 1
+                sent += picture
+                self.sent += picture
                 if sent >= self._manners.frames:
                     if self._manners.silent:
                         self._stop.wait()
                     return
-                if picture and self._stop.wait(1 / self._manners.fps):
+                left_s = began_s + sent / self._manners.fps - time.monotonic()
+                if picture and self._stop.wait(max(0.0, left_s)):
                     return
+
+
+def _parts(unit: bytes) -> Iterator[tuple[bytes, bool]]:
+    """A unit whole, or, where it is larger than a packet, in fragments (FU-A); whether it is the last."""
+    if len(unit) <= MOST_BYTES:
+        yield unit, True
+        return
+    head, kind, body = unit[0] & 0xE0 | 28, unit[0] & 31, unit[1:]
+    for at in range(0, len(body), MOST_BYTES):
+        first, last = at == 0, at + MOST_BYTES >= len(body)
+        yield bytes((head, first << 7 | last << 6 | kind)) + body[at : at + MOST_BYTES], last

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
 
+import av
 import cv2
 import numpy as np
 import pytest
@@ -17,6 +18,7 @@ from edge.errors import CameraError
 from edge.frames import Picture
 from edge.pipeline import EndOfStream
 from edge.streams import StreamCamera
+from edge.videos import bgr
 from tests.filming import film
 from tests.rtsp_server import Manners, RtspServer
 
@@ -66,6 +68,19 @@ def test_an_rtsp_camera_gives_pictures(raw_film: Path) -> None:
     assert all(picture.shape == (48, 64, 3) and picture.dtype == np.uint8 for picture in pictures)
     assert pictures[0].std() > 50  # the test card, not a blank
     assert not np.array_equal(pictures[0], pictures[4])
+
+
+def test_pictures_larger_than_a_packet_arrive_as_they_were_filmed(tmp_path: Path) -> None:
+    one_slice = ["-tune", "zerolatency", "-x264-params", "slices=1", "-vf", "noise=alls=40:allf=t"]
+    large = film(tmp_path / "large.h264", size="640x360", seconds=1, options=one_slice)
+    with av.open(str(large)) as container:
+        filmed = [bgr(picture) for picture in container.decode(video=0)]
+    with RtspServer(large) as server:
+        camera = opened(server.uri())
+        arrived = [shown(camera.read()) for _ in range(len(filmed))]
+        camera.close()
+    assert large.stat().st_size > 20 * 1400 * len(filmed)  # twenty packets a picture and more
+    assert all(np.array_equal(ours, theirs) for ours, theirs in zip(arrived, filmed, strict=True))
 
 
 def test_an_rtsp_camera_with_a_login_opens(raw_film: Path) -> None:
