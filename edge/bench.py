@@ -10,12 +10,13 @@ from pathlib import Path
 from edge.bench_broker import broker_settings, find_mosquitto, linked, own_mosquitto
 from edge.bench_budget import OVER_BUDGET
 from edge.bench_chain import TOPICS, WARM_UP, Chain, Feed, NotedOutbox, OnDisk, flight_recorder
+from edge.bench_clips import cost_of, turn_of
 from edge.bench_contest import Contest, Plan, Progress, Tally, parse_plans
-from edge.bench_entries import Entry, open_entries
+from edge.bench_entries import ENGINE, Entry, open_entries
 from edge.bench_figures import ALERT, EVERY_FRAME, Board, Report, Run, Times
 from edge.bench_machine import Machine, about_machine, facts
 from edge.bundle import ModelBundle
-from edge.detector import choose_variant
+from edge.detector import choose_variant, threads_of
 from edge.engines import EngineStore
 from edge.errors import UsageError
 from edge.events import uuid7
@@ -53,7 +54,7 @@ def run(
         settings, lacking = _broker(broker, folder, stack)
         for plan in plans:
             tallies = _contest(bundle, entries, plan, settings, progress, machine)
-            runs += [_run(*pair, plan) for pair in zip(entries, tallies, strict=True)]
+            runs += [_run(bundle, *pair, plan) for pair in zip(entries, tallies, strict=True)]
     about = about_machine(bundle, machine) | {
         "compared": ", ".join(entry.variant for entry in entries),
         "source": redact(plans[0].source),
@@ -100,7 +101,7 @@ def _contest(
             ground = stack.enter_context(linked(settings, TOPICS, session, bundle, outbox, machine.clock))
         recorder = flight_recorder(bundle, session, ground, outbox, feed, machine.clock)
         chain = Chain(recorder, outbox, settings is not None, machine.clock)
-        contest = Contest(entries, plan, chain, feed, machine)
+        contest = Contest(entries, plan, chain, feed, machine, turn_of(bundle))
         contest.hold(progress)
     return contest.tallies
 
@@ -141,7 +142,8 @@ def _broker(
     return stack.enter_context(own_mosquitto(program, folder)), {}
 
 
-def _run(entry: Entry, tally: Tally, plan: Plan) -> Run:
+def _run(bundle: ModelBundle, entry: Entry, tally: Tally, plan: Plan) -> Run:
+    threads = None if entry.variant == ENGINE else threads_of(bundle)
     return Run(
         variant=entry.variant,
         runtime=entry.runtime,
@@ -155,4 +157,5 @@ def _run(entry: Entry, tally: Tally, plan: Plan) -> Run:
         stages=tally.times.quantiles(),
         alerts_ms=tuple(round(value, 4) for value in tally.times.stages[ALERT]),
         board=Board.of(tally.readings),
+        clip=cost_of(bundle, tally.clips.ms, threads),
     )

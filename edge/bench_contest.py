@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 from edge.bench_chain import WARM_UP, Chain, Feed
+from edge.bench_clips import ClipTimes
 from edge.bench_entries import Entry
 from edge.bench_figures import Times
 from edge.bench_machine import Machine, resident_mb
@@ -50,14 +51,25 @@ class Tally:
     seconds: float = 0.0
     cpu_s: float = 0.0
     readings: list[Reading] = field(default_factory=list)
+    clips: ClipTimes = field(default_factory=ClipTimes)
     resident_mb: float = 0.0  # the most after a turn
 
 
 class Contest:
     """Entries in turns on one feed, at one pace."""
 
-    def __init__(self, entries: Sequence[Entry], plan: Plan, chain: Chain, feed: Feed, machine: Machine):
+    def __init__(
+        self,
+        entries: Sequence[Entry],
+        plan: Plan,
+        chain: Chain,
+        feed: Feed,
+        machine: Machine,
+        least_turn: int = 0,
+    ) -> None:
+        """`least_turn`: frames that a turn has at least, if so many are measured."""
         self._entries, self._plan, self._chain = entries, plan, chain
+        self._turn_frames = max(plan.turn, least_turn)
         self._feed, self._machine = feed, machine
         self.tallies = [Tally() for _ in entries]
         self._looks = 0
@@ -82,9 +94,12 @@ class Contest:
     def _turn(self, entry: Entry, tally: Tally, progress: Progress) -> None:
         machine = self._machine
         began, cpu_s, skipped = machine.clock.monotonic_ns(), machine.cpu_s(), self._feed.skipped
-        count = int(min(self._plan.turn, self._plan.frames - tally.frames))
+        count = int(min(self._turn_frames, self._plan.frames - tally.frames))
+        tally.clips.begin()
         for _ in range(count):
-            tally.times.add(self._look(entry, progress))
+            taken = self._look(entry, progress)
+            tally.times.add(taken)
+            tally.clips.add(taken)
         tally.seconds += (machine.clock.monotonic_ns() - began) / 1e9
         tally.cpu_s += machine.cpu_s() - cpu_s
         tally.skipped += self._feed.skipped - skipped

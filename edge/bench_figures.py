@@ -76,6 +76,22 @@ def _spreads(readings: Sequence[Mapping[str, float]]) -> dict[str, Spread]:
     }
 
 
+class ClipCost(_Part):
+    """Of a model of clips: `ms`, all that one more clip takes, one every `period_s`. `kept`: the smallest
+    stride that this machine keeps. `threads`: that may compute at once; None where an engine does."""
+
+    ms: Quantiles
+    stride: int
+    kept: int
+    period_s: Finite
+    threads: int | None
+
+    @property
+    def share(self) -> float:
+        """Of the time between two clips."""
+        return self.ms.p50 / 1000 / self.period_s
+
+
 class Run(_Part):
     """One model at one pace. `alerts_ms`: every frame's, for plots. `gpu_mb`: what its engine took."""
 
@@ -91,6 +107,7 @@ class Run(_Part):
     stages: dict[str, Quantiles]
     alerts_ms: tuple[Finite, ...]
     board: Board = Board()
+    clip: ClipCost | None = None
 
     @property
     def name(self) -> str:
@@ -121,15 +138,16 @@ class Times:
 
     def __init__(self) -> None:
         self.stages: dict[str, list[float]] = {}
+        self._frames: list[float] = []
 
     def add(self, taken_ns: Mapping[str, int]) -> None:
+        self._frames.append(sum(taken_ns.get(name, 0) for name in EVERY_FRAME) / 1e6)
         for name, value in taken_ns.items():
             self.stages.setdefault(name, []).append(value / 1e6)
 
     def frames(self) -> list[float]:
         """Of each frame, all that is done to it whether or not anything is strange in it."""
-        always = [self.stages[name] for name in EVERY_FRAME if name in self.stages]
-        return [sum(values) for values in zip(*always, strict=True)]
+        return self._frames
 
     def quantiles(self) -> dict[str, Quantiles]:
         table = {**self.stages, FRAME: self.frames()}

@@ -10,6 +10,7 @@ from rich.console import Console
 from rich.table import Table
 
 from edge.bench_budget import Ratio
+from edge.bench_clips import show_clips
 from edge.bench_figures import ALERT, QUANTILES, Report, Run, Spread
 
 BINS = 12
@@ -22,6 +23,7 @@ def show(report: Report, console: Console) -> None:
     for run in report.runs:
         console.print(_stages(run))
     console.print(_costs(report))
+    show_clips(report, console)
     for run in report.runs:
         for line in _board(run):
             console.print(line, style="dim", highlight=False)

@@ -10,9 +10,12 @@ from rich.table import Table
 
 from edge.bundle import Branch, ModelBundle, Parity, Scoring
 from edge.clips import ClipSpec
+from edge.openvino_runtime import MARK
 from edge.preprocess import InputSpec
 from edge.tiles import Tiling
 
+_ON_FRAMES = "Against PyTorch on held-out frames: relative change of scores, hot places in common"
+_ON_CLIPS = "On held-out clips: changes of logits in their spread, features by cosine"
 SMALLEST_PX = 12  # of the view: what the tiled model was trained to see
 
 
@@ -120,14 +123,16 @@ def _seen(bundle: ModelBundle) -> str:
 
 
 def _parity(bundle: ModelBundle) -> Table:
+    clips = bundle.manifest.kind == "clip"
     table = Table(
         box=SIMPLE_HEAD,
-        title="Against PyTorch on held-out frames: relative change of scores, hot places in common",
+        title=_ON_CLIPS if clips else _ON_FRAMES,
         caption=_small_print(bundle),
         title_justify="left",
         caption_justify="left",
     )
-    for column in ("variant", "frames", "drift", "mean", "rank corr.", "alarms", "heat", "gate"):
+    seen, last = ("clips", "cosine") if clips else ("frames", "heat")
+    for column in ("variant", seen, "drift", "mean", "rank corr.", "alarms", last, "gate"):
         table.add_column(column, justify="right", no_wrap=True)
     for variant, parity in sorted(bundle.manifest.parity.items()):
         table.add_row(variant, *_figures(parity), _passed(bundle, variant))
@@ -142,17 +147,18 @@ def _small_print(bundle: ModelBundle) -> str:
 
 
 def _figures(parity: Parity) -> tuple[str, ...]:
+    last = "" if parity.heat_iou is None else f"{parity.heat_iou:.3f}"
     return (
         str(parity.frames),
         f"{parity.max_drift:.3%}",
         f"{parity.mean_drift:.3%}",
         f"{parity.rank_correlation:.6f}",
         f"+{parity.alarms_gained} -{parity.alarms_lost}",
-        "" if parity.heat_iou is None else f"{parity.heat_iou:.3f}",
+        last if parity.feature_cosine is None else f"{parity.feature_cosine:.5f}",
     )
 
 
 def _passed(bundle: ModelBundle, variant: str) -> str:
     if bundle.manifest.parity[variant].within_tolerance:
         return "passed"
-    return "DRIFT ALLOWED" if variant in bundle.manifest.variants else "left out"
+    return "DRIFT ALLOWED" if variant.removesuffix(MARK) in bundle.manifest.variants else "left out"

@@ -79,7 +79,7 @@ def open_runtime(bundle: ModelBundle, variant: str) -> Runtime:
     file = file_of(variant)
     make = _RUNTIMES[variant.removeprefix(file)]
     name = f"{bundle.folder}/{bundle.manifest.variants.get(file, '')}"
-    runtime: Runtime = make(bundle.model(file), name, TILE_THREADS if _heavy(bundle) else 1)
+    runtime: Runtime = make(bundle.model(file), name, threads_of(bundle))
     if runtime.input_shape != wanted:
         found = "x".join(map(str, runtime.input_shape))
         raise BundleError(
@@ -87,6 +87,11 @@ def open_runtime(bundle: ModelBundle, variant: str) -> Runtime:
             f"{'x'.join(map(str, wanted))}; export it again"
         )
     return runtime
+
+
+def threads_of(bundle: ModelBundle) -> int:
+    """That compute its model at once."""
+    return TILE_THREADS if _heavy(bundle) else 1
 
 
 def _heavy(bundle: ModelBundle) -> bool:

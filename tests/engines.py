@@ -22,15 +22,15 @@ def gpu_bundle_at(path: Path, model: bytes | None = None) -> ModelBundle:
     """Three variants. Each file has its own digest: protobuf ignores the empty field that is appended."""
     data = model or BLUR.read_bytes()
     manifest = bundle_at(path).manifest.model_copy(update={"variants": VARIANTS})
-    return write_bundle(path, manifest, _files(data))
+    return write_bundle(path, manifest, files_of(data))
 
 
 def gpu_pairs_at(path: Path) -> ModelBundle:
     manifest = evidence_bundle_at(path).manifest.model_copy(update={"variants": VARIANTS})
-    return write_bundle(path, manifest, _files(EVIDENCE.read_bytes()))
+    return write_bundle(path, manifest, files_of(EVIDENCE.read_bytes()))
 
 
-def _files(data: bytes) -> dict[str, bytes]:
+def files_of(data: bytes) -> dict[str, bytes]:
     """Field 6 of ModelProto is its doc_string."""
     notes = [bytes([0x32, len(variant)]) + variant.encode() for variant in VARIANTS]
     return {name: data + note for name, note in zip(VARIANTS.values(), notes, strict=True)}

@@ -13,7 +13,8 @@ import skerry
 from edge.bundle import ModelBundle, load_bundle
 from edge.clip_detector import ClipStream
 from edge.detector import open_runtime
-from tests.builders import folder_of
+from tests.broker import free_port
+from tests.builders import flying_bundle, folder_of, scene
 from tests.clips import FPS, pictures
 from tests.extractors import mil_checkpoint, network, opened
 from train.checkpoint import load_checkpoint
@@ -189,11 +190,22 @@ def test_the_bundle_is_calibrated_inspected_benched_compared_and_flown(
     assert calibrated(run, bundle, normal) == 0
     assert run("inspect", bundle) == 0
     shown = capsys.readouterr().out
-    assert "it says when, not where" in shown
+    assert "head.fp32.onnx" in shown
     assert "cosine" in shown
     later = folder_of(tmp_path / "later", pictures("." * 300, seed=9000))
     assert run("drift", bundle, "--flight", later, "--folder-fps", FPS, "--json", tmp_path / "d.json") == 0
     assert "recalibrate" in json.loads((tmp_path / "d.json").read_text())
-    words = ("--source", "sim://?width=320&height=240&fps=30&seconds=6", "--broker", "none")
+    words = ("--source", "sim://?width=320&height=240&fps=30", "--broker", "none")
     assert run("bench", bundle, *words, "--frames", 30, "--json", tmp_path / "bench.json") == 0
-    assert "a clip" in capsys.readouterr().out
+    assert "What a clip costs" in capsys.readouterr().out
+    state, nobody = ("--state-dir", tmp_path / "state"), ("--broker", f"mqtt://127.0.0.1:{free_port()}")
+    assert run("run", "--bundle", bundle, *flown(later), *state, *nobody) == 0
+    assert "the clip model keeps up" in capsys.readouterr().err
+    still = flying_bundle(tmp_path / "still", folder_of(tmp_path / "n", [scene(n) for n in range(140)]))
+    beside = ("--bundle", still.folder, "--clip-bundle", bundle)
+    assert run("run", *beside, *flown(later), *state, *nobody) == 0
+    assert "the clip model keeps up" in capsys.readouterr().err
+
+
+def flown(recording: Path) -> tuple[object, ...]:
+    return ("--source", recording, "--folder-fps", FPS, "--replay", "fast")
