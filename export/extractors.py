@@ -16,10 +16,13 @@ from edge.errors import BundleError, nearest
 from edge.preprocess import InputSpec
 from edge.runtimes import OnnxRuntime
 from export.extractor_graph import ExtractorError, Wanted, fixed, note, noted, parsed, settle_output, shape_of
+from export.trained_extractors import of_checkpoint, of_s3d
 from train.features import Extractor
+from train.s3d import PUBLISHED
 
 S3D = "s3d"  # the word that stands for it, where a file is expected
 _MAX_BYTES = 2_000_000_000
+_CHECKPOINT = b"PK"  # how the archives begin that PyTorch writes
 
 _IMAGENET = ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
 _KINETICS = ((0.43216, 0.394666, 0.37645), (0.22803, 0.22145, 0.216989))
@@ -31,6 +34,7 @@ PIXELS: dict[str, InputSpec] = {  # of RGB; what a model was trained with, it ne
     "kinetics": InputSpec(mean=_KINETICS[0], std=_KINETICS[1]),
 }
 USUAL_PIXELS = "-1..1"
+USUAL_SIZE = 224
 
 
 @dataclass(frozen=True)
@@ -42,7 +46,7 @@ class Asked:
     stride: int | None = None
     pooling: Literal["mean", "mean-change"] | None = None
     level: bool = False
-    size: int = 224  # pixels on a side, where the model leaves it open
+    size: int | None = None  # pixels on a side, where the model leaves it open
     pixels: str | None = None
     output: str | None = None
 
@@ -55,11 +59,38 @@ def open_extractor(
     Raises ExtractorError, or CheckpointError, for whatever makes no features.
     """
     asked = asked or Asked()
-    if weights is not None or str(source) == S3D:
-        raise ExtractorError("S3D comes next")
-    if source is None:
+    if source is None and weights is None:
         raise ExtractorError("no extractor was named; give --extractor FILE, or --weights FILE for S3D")
-    return of_onnx(_read(Path(source)), Path(source).name, asked, threads)
+    if source is None or str(source) == S3D:
+        return _s3d(weights, asked, threads)
+    if weights is not None:
+        raise ExtractorError(f"--weights is for S3D alone, {source} has its own; leave one of them out")
+    path = Path(source)
+    data = _read(path)
+    if data.startswith(_CHECKPOINT):
+        data = _of_checkpoint(path, asked)
+    return of_onnx(data, path.name, asked, threads)
+
+
+def _s3d(weights: Path | None, asked: Asked, threads: int) -> Extractor:
+    if weights is None:
+        raise ExtractorError(
+            f"S3D needs its weights: fetch torchvision's s3d-{PUBLISHED}.pth (docs/clips.md says where from) "
+            "and give it by --weights"
+        )
+    _says_itself(S3D, asked)
+    graph = of_s3d(weights, asked.frames, asked.size or USUAL_SIZE, PIXELS["kinetics"])
+    return of_onnx(graph, S3D, asked, threads)
+
+
+def _of_checkpoint(path: Path, asked: Asked) -> bytes:
+    _says_itself(path.name, asked)  # before the work
+    return of_checkpoint(path)
+
+
+def _says_itself(name: str, asked: Asked) -> None:
+    if asked.output or asked.pixels:
+        raise ExtractorError(f"{name} says itself which output and pixels it has; leave these options out")
 
 
 def _read(path: Path) -> bytes:
@@ -77,18 +108,30 @@ def of_onnx(data: bytes, name: str, asked: Asked, threads: int = 1) -> Extractor
     picture = noted(model)
     if picture is None:
         data, picture = _made_to_fly(model, name, asked)
-    elif asked.output or asked.pixels:
-        raise ExtractorError(f"{name} says itself which output and pixels it has; leave these options out")
-    shape = shape_of(model.graph.input[0])
+    else:
+        _says_itself(name, asked)
+    shape = _one_picture(shape_of(model.graph.input[0]), asked, name)
     runtime = _runtime(data, name, threads)
     found = _answer(runtime, shape, name)
     spec = spec_of(shape, found.shape[-1], hashlib.sha256(data).hexdigest(), asked, name)
     return Extractor(name, spec, picture, runtime, data)
 
 
+def _one_picture(shape: tuple[int, ...], asked: Asked, name: str) -> tuple[int, ...]:
+    """Raises ExtractorError for a graph that says it flies and does not, and for pictures of another size."""
+    if len(shape) not in (4, 5) or min(shape) < 1:
+        raise ExtractorError(f"{name} does not take one picture or clip at a time; give the original file")
+    height, width = shape[-2:]
+    if asked.size not in (None, height) or asked.size not in (None, width):
+        raise ExtractorError(
+            f"--size {asked.size}: {name} takes pictures of {width} x {height}; leave it out"
+        )
+    return shape
+
+
 def _made_to_fly(model: ModelProto, name: str, asked: Asked) -> tuple[bytes, InputSpec]:
     pixels = _pixels(asked.pixels)
-    shape = fixed(model, Wanted(asked.size, asked.frames, asked.output), name)
+    shape = fixed(model, Wanted(asked.size or USUAL_SIZE, asked.frames, asked.output), name)
     with _runtime(model.SerializeToString(), name, 1) as runtime:
         settle_output(model, _answer(runtime, shape, name).shape, name)
     picture = pixels.model_copy(update={"height": shape[-2], "width": shape[-1]})

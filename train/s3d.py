@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import pickle
+import re
 import warnings
 import zipfile
 from collections.abc import Mapping
@@ -139,18 +140,18 @@ def load_s3d(path: Path) -> tuple[S3D, str]:
 
     Raises WeightsError for what is not whole, finite weights of this network.
     """
+    digest = _digest(path)
+    _check_name(path, digest)
     network = S3D()
     content = _read(path)
     weights = {name: value for name, value in content.items() if not name.startswith("classifier.")}
     _check(path, weights, network.state_dict())
     network.load_state_dict({name: value.float() for name, value in weights.items()})
-    return network.eval(), _digest(path)
+    return network.eval(), digest
 
 
 def _read(path: Path) -> Mapping[str, Any]:
     try:
-        if path.stat().st_size > _MAX_BYTES:
-            raise WeightsError(f"{path} is far too large for the weights of S3D (32 MB)")
         with warnings.catch_warnings():  # torch muses about damaged files before it gives up on them
             warnings.simplefilter("ignore")
             content = torch.load(path, map_location="cpu", weights_only=True)
@@ -167,6 +168,16 @@ def _read(path: Path) -> Mapping[str, Any]:
     if not isinstance(content, dict) or not all(isinstance(name, str) for name in content):
         raise WeightsError(f"{path} holds no named weights; give torchvision's s3d-{PUBLISHED}.pth")
     return content
+
+
+def _check_name(path: Path, digest: str) -> None:
+    """PyTorch's published files end in the begin of their sha256."""
+    says = re.fullmatch(r".*-([0-9a-f]{8,64})", path.stem)
+    if says and not digest.startswith(says[1]):
+        raise WeightsError(
+            f"{path} should have a sha256 that begins with {says[1]}, it has {digest[:12]}: cut short or changed; "
+            "fetch the file again"
+        )
 
 
 def _check(path: Path, weights: Mapping[str, Any], wanted: Mapping[str, Tensor]) -> None:
@@ -196,6 +207,8 @@ def _by(tensor: Tensor) -> str:
 
 def _digest(path: Path) -> str:
     try:
+        if path.stat().st_size > _MAX_BYTES:
+            raise WeightsError(f"{path} is far too large for the weights of S3D (32 MB)")
         return hashlib.sha256(path.read_bytes()).hexdigest()
     except OSError as error:
         raise WeightsError(f"the weights {path} cannot be read: {error.strerror}") from None
