@@ -71,9 +71,10 @@ class Stopped(Exception):  # noqa: N818 - not an error: somebody asked
     """The run was interrupted while this recording was at work."""
 
 
-def plan(paths: Sequence[Path], out: Path) -> tuple[list[Job], list[str]]:
-    """(what to do, a sentence for each path that holds nothing). OUT mirrors the folders below what the
-    recordings share. Raises FootageError where nothing is left to do."""
+def plan(paths: Sequence[Path], out: Path, base: Path | None = None) -> tuple[list[Job], list[str]]:
+    """(what to do, a sentence for each path that holds nothing). OUT mirrors the folders below `base`, or
+    below what the recordings share where one of them lies elsewhere. Raises FootageError where nothing is
+    left to do."""
     found: dict[Path, None] = {}
     missing = []
     for path in paths:
@@ -83,11 +84,13 @@ def plan(paths: Sequence[Path], out: Path) -> tuple[list[Job], list[str]]:
             missing.append(str(error))
     if not found:
         raise FootageError(missing[0] if missing else "No footage was named; give video files or folders.")
-    return _jobs(list(found), out), missing
+    return _jobs(list(found), out, base and base.absolute()), missing
 
 
-def _jobs(recordings: Sequence[Path], out: Path) -> list[Job]:
-    shared = Path(os.path.commonpath([recording.parent for recording in recordings]))
+def _jobs(recordings: Sequence[Path], out: Path, base: Path | None) -> list[Job]:
+    shared = base
+    if shared is None or any(shared not in recording.parents for recording in recordings):
+        shared = Path(os.path.commonpath([recording.parent for recording in recordings]))
     plain = [_plain_name(recording).relative_to(shared).as_posix() for recording in recordings]
     full = [recording.relative_to(shared).as_posix() for recording in recordings]
     names = [short if plain.count(short) == 1 else whole for short, whole in zip(plain, full, strict=True)]

@@ -175,8 +175,8 @@ def _check_name(path: Path, digest: str) -> None:
     says = re.fullmatch(r".*-([0-9a-f]{8,64})", path.stem)
     if says and not digest.startswith(says[1]):
         raise WeightsError(
-            f"{path} should have a sha256 that begins with {says[1]}, it has {digest[:12]}: cut short or changed; "
-            "fetch the file again"
+            f"{path} should have a sha256 that begins with {says[1]}, it has {digest[:12]}: cut short or "
+            "changed; fetch the file again"
         )
 
 
