@@ -47,7 +47,12 @@ VERBS = {
     "simulate": Verb(
         "train.simulate_cli", "simulate", "drone", "Render patrol flights with known truth.", DESK
     ),
-    "train": Verb("train.cli", "app", "train", "Learn from normal flights what belongs there.", DESK),
+    "features": Verb(
+        "export.features_cli", "features", "export", "Extract, once, what clips are scored by.", DESK
+    ),
+    "train": Verb(
+        "train.cli", "app", "train", "Learn from flights what belongs there, and what does not.", DESK
+    ),
     "evaluate": Verb(
         "train.evaluate_cli", "evaluate", "train", "Measure a bundle on labelled footage.", DESK
     ),

@@ -17,7 +17,7 @@ from pathlib import Path
 
 from edge.clips import ExtractorSpec
 from edge.errors import UsageError
-from train.bags import Bag, Part, check_classes, check_widths, groups, split
+from train.bags import Bag, Part, check_classes, check_widths, split
 from train.feature_files import FEATURE_SUFFIXES, FeatureVideo, find_features, read_features
 from train.footage import Clip, Splits, content_digest
 
@@ -47,25 +47,57 @@ def entries_in(paths: Iterable[Path], anomalous: bool) -> list[Entry]:
     return [Entry(path, anomalous, str(path.absolute())) for path in find_features(paths)]
 
 
+def each_once(entries: Sequence[Entry]) -> list[Entry]:
+    """Raises UsageError where one file is given twice: no video is of both classes, or counts double."""
+    seen: dict[Path, Entry] = {}
+    for entry in entries:
+        first = seen.setdefault(entry.path.resolve(), entry)
+        if first is not entry:
+            both = "as normal and as anomalous" if first.anomalous is not entry.anomalous else "twice"
+            raise UsageError(f"{entry.path} is given {both}; name each video once")
+    return list(entries)
+
+
 def listed(table: Path, below: Path | None) -> list[Entry]:
     """What a list names, looked for below `below` or beside the list. Raises UsageError."""
+    root = below or table.absolute().parent
+    if not root.is_dir():
+        raise UsageError(f"{root}, where the features of {table} should be, is no folder")
+    there = _by_stem(root)
+    lines = lines_of(table)
+    found = [_found(words[0], root, there, f"{table}, line {number}") for number, words in lines]
+    _none_missing(table, root, [words[0] for (_, words), path in zip(lines, found, strict=True) if not path])
+    return [
+        _entry(words, path, f"{table}, line {number}")
+        for (number, words), path in zip(lines, found, strict=True)
+        if path is not None
+    ]
+
+
+def listed_recordings(table: Path, below: Path | None) -> tuple[Path, list[Path]]:
+    """(the folder that a list's paths are below, the recordings that it names). Raises UsageError."""
+    root = below or table.absolute().parent
+    names = [words[0] for _, words in lines_of(table)]
+    missing = [name for name in names if not _there(root / name)]
+    if missing:
+        raise UsageError(
+            f"{table} names recordings that are not below {root}: {_some(missing)}; "
+            "name the folder that they are below by --videos"
+        )
+    return root, [root / name for name in names]
+
+
+def lines_of(table: Path) -> list[tuple[int, list[str]]]:
+    """The words of each line that has any, and its number. Raises UsageError."""
     try:
         lines = table.read_text("utf-8").splitlines()
     except (OSError, UnicodeDecodeError) as error:
         reason = getattr(error, "strerror", None) or "it is no text"
         raise UsageError(f"the list {table} cannot be read: {reason}") from None
-    root = below or table.absolute().parent
     named = [(number, line.split()) for number, line in enumerate(lines, 1) if line.strip()]
     if not named:
         raise UsageError(f"the list {table} names no video; write a path and a label on each line")
-    there = _by_stem(root)
-    found = [(words, _found(words[0], root, there)) for _, words in named]
-    _none_missing(table, root, [words[0] for words, path in found if path is None])
-    return [
-        _entry(words, path, f"{table}, line {number}")
-        for (number, _), (words, path) in zip(named, found, strict=True)
-        if path is not None
-    ]
+    return named
 
 
 def _entry(words: Sequence[str], path: Path, place: str) -> Entry:
@@ -75,32 +107,47 @@ def _entry(words: Sequence[str], path: Path, place: str) -> Entry:
     return Entry(path, anomalous, words[2] if len(words) > 2 else str(path.absolute()))
 
 
-def _by_stem(root: Path) -> Mapping[str, Path]:
+def _by_stem(root: Path) -> Mapping[str, list[Path]]:
     """Features below a folder by the name of their video, with and without what extractors append."""
-    found: dict[str, Path] = {}
+    found: dict[str, list[Path]] = {}
     for path in sorted(root.rglob("*")):
         if path.suffix.lower() in FEATURE_SUFFIXES and path.is_file():
-            for stem in (path.stem, path.stem.removesuffix("_i3d"), path.stem.removesuffix("_c3d")):
-                found.setdefault(stem, path)
+            for stem in {path.stem, path.stem.removesuffix("_i3d"), path.stem.removesuffix("_c3d")}:
+                found.setdefault(stem, []).append(path)
     return found
 
 
-def _found(name: str, root: Path, there: Mapping[str, Path]) -> Path | None:
-    """The file named, else the features of the video that is named."""
+def _found(name: str, root: Path, there: Mapping[str, Sequence[Path]], place: str) -> Path | None:
+    """The file named, else the features of the video that is named. Raises UsageError where that is open."""
     direct = root / name
-    if direct.suffix.lower() in FEATURE_SUFFIXES and direct.is_file():
+    if direct.suffix.lower() in FEATURE_SUFFIXES and _there(direct):
         return direct
-    beside = [direct.with_suffix(suffix) for suffix in FEATURE_SUFFIXES]
-    return next((path for path in beside if path.is_file()), there.get(Path(name).stem))
+    beside = [direct.with_name(f"{direct.stem}{suffix}") for suffix in FEATURE_SUFFIXES if direct.name]
+    exact = next((path for path in beside if _there(path)), None)
+    candidates = there.get(Path(name).stem, [])
+    near = [path for path in candidates if path.parent.name == Path(name).parent.name]
+    if exact is None and len(candidates) > 1 and len(near) != 1:
+        raise UsageError(f"{place}: {name} may be {candidates[0]} or {candidates[1]}; name the file itself")
+    return exact or next(iter(near if len(near) == 1 else candidates), None)
+
+
+def _there(path: Path) -> bool:
+    try:
+        return path.exists()
+    except (OSError, ValueError):  # a name too long, or one that no file can have
+        return False
 
 
 def _none_missing(table: Path, root: Path, missing: Sequence[str]) -> None:
     if missing:
-        more = f" and {len(missing) - 3} more" if len(missing) > 3 else ""
         raise UsageError(
-            f"{table} names videos whose features are not below {root}: {', '.join(missing[:3])}{more}; "
+            f"{table} names videos whose features are not below {root}: {_some(missing)}; "
             "make them by `skerry features`, or name their folder by --features"
         )
+
+
+def _some(missing: Sequence[str]) -> str:
+    return ", ".join(missing[:3]) + (f" and {len(missing) - 3} more" if len(missing) > 3 else "")
 
 
 def load(entries: Sequence[Entry], on_video: Callable[[str], None] = lambda _: None) -> list[Loaded]:
@@ -169,7 +216,3 @@ def again(clips: Iterable[Clip]) -> Iterator[Loaded]:
         if not path.is_file() or content_digest(path) != clip.sha256:
             raise UsageError(f"{path}, which the head was trained beside, is gone or changed")
         yield from load([Entry(path, clip.label == "anomalous", clip.source)])
-
-
-def sources_of(bags: Sequence[Bag]) -> int:
-    return len(groups(bags))

@@ -18,6 +18,7 @@ from edge.clips import ExtractorSpec, Features, clip_starts, normalised
 from edge.errors import UsageError
 
 SEGMENTS = 32
+HELD_OUT_PARTS = 10  # one to validate on, one never to look at
 Floats = NDArray[np.float64]
 Bools = NDArray[np.bool_]
 Spans = NDArray[np.int64]  # n x 2, first and behind the last
@@ -147,12 +148,18 @@ def joined(name: str, parts: Sequence[Bag]) -> Bag:
 
 def groups(bags: Sequence[Bag]) -> list[list[Bag]]:
     """Bags that share a source, directly or through others, in order of their first."""
-    found: list[list[Bag]] = []
-    for bag in bags:
-        near = [group for group in found if any(set(bag.sources) & set(one.sources) for one in group)]
-        kept = [group for group in found if group not in near]
-        found = [*kept, [*(one for group in near for one in group), bag]]
-    return found
+    found: dict[int, list[Bag]] = {}
+    holder: dict[str, int] = {}  # by source, the group that it is in
+    for number, bag in enumerate(bags):
+        near = sorted({holder[source] for source in bag.sources if source in holder})
+        found[number] = [*(one for group in near for one in found.pop(group)), bag]
+        holder.update((source, number) for one in found[number] for source in one.sources)
+    return list(found.values())
+
+
+def sources_of(bags: Sequence[Bag]) -> int:
+    """How many, counting those that are bound together by a bag as one."""
+    return len(groups(bags))
 
 
 def folds(bags: Sequence[Bag], count: int, seed: int) -> list[list[Bag]]:
@@ -177,7 +184,7 @@ def _crowding(part: Sequence[Bag], group: Sequence[Bag]) -> tuple[int, int]:
     return max(anomalous, len(both) - anomalous), len(part)
 
 
-def split(bags: Sequence[Bag], seed: int, parts: int = 10) -> dict[Part, list[Bag]]:
+def split(bags: Sequence[Bag], seed: int, parts: int = HELD_OUT_PARTS) -> dict[Part, list[Bag]]:
     """A tenth, by source, to validate on and a tenth that training never looks at; in 5 parts, a fifth each.
 
     With fewer sources everything is trained on and validated on nothing: the others are then empty.

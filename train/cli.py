@@ -21,13 +21,27 @@ from edge.preprocess import InputSpec
 from train.checkpoint import Checkpoint
 from train.fit import fit, pick_device
 from train.footage import GAP_S, Sampling, Splits, read_footage
+from train.mil_cli import mil
 from train.mining import HardPlaces
 from train.recipes import RECIPES, SCOUT_RECIPES, Recipe, ScoutRecipe, recipe, scout_recipe
-from train.running import check_out, progress_of, resumed, started, summary, train_until
+from train.running import (
+    Device,
+    Force,
+    Minutes,
+    Out,
+    Resume,
+    check_out,
+    progress_of,
+    resumed,
+    started,
+    summary,
+    train_until,
+)
 from train.scout_fit import fit_scout
 from train.windows import read_windows
 
 app = typer.Typer(no_args_is_help=True, add_completion=False)
+app.command()(mil)
 
 
 @app.callback()
@@ -41,7 +55,6 @@ Normal = Annotated[
         help="Normal footage: video files, folders of frames, folders of either.", metavar="PATH..."
     ),
 ]
-Out = Annotated[Path, typer.Option(help="The checkpoint to write.", metavar="CKPT")]
 More = Annotated[
     list[Path] | None,
     typer.Argument(help="More normal footage, as a shell's * gives it.", metavar="PATH"),
@@ -50,9 +63,6 @@ Fps = Annotated[float | None, typer.Option(help="Frames taken per second of foot
 FolderFps = Annotated[
     float | None, typer.Option(help="Frames per second at which a folder was taken (default 10).")
 ]
-Minutes = Annotated[float | None, typer.Option(min=0, help="Stop after the epoch in which this time is up.")]
-Resume = Annotated[bool, typer.Option("--resume", help="Go on with the checkpoint at --out.")]
-Force = Annotated[bool, typer.Option("--force", help="Replace the checkpoint at --out.")]
 
 
 @app.command()
@@ -77,7 +87,7 @@ def cae(
         ),
     ] = None,
     minutes: Minutes = None,
-    device: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = "auto",
+    device: Device = "auto",
     resume: Resume = False,
     force: Force = False,
 ) -> None:
@@ -121,7 +131,7 @@ def scout(
     lr: Annotated[float | None, typer.Option(help="AdamW's largest learning rate.")] = None,
     seed: Annotated[int | None, typer.Option(help="Of the weights, the split and the crops.")] = None,
     minutes: Minutes = None,
-    device: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = "auto",
+    device: Device = "auto",
     resume: Resume = False,
     force: Force = False,
 ) -> None:

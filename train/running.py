@@ -7,6 +7,7 @@ import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Annotated
 
 import typer
 from rich.console import Console
@@ -15,6 +16,12 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from edge.errors import UsageError
 from train.checkpoint import Checkpoint, Plan, load_checkpoint, save_checkpoint
 from train.fit import finished
+
+Out = Annotated[Path, typer.Option(help="The checkpoint to write.", metavar="CKPT")]
+Minutes = Annotated[float | None, typer.Option(min=0, help="Stop after the epoch in which this time is up.")]
+Device = Annotated[str, typer.Option(help="auto, cpu or cuda.")]
+Resume = Annotated[bool, typer.Option("--resume", help="Go on with the checkpoint at --out.")]
+Force = Annotated[bool, typer.Option("--force", help="Replace the checkpoint at --out.")]
 
 SAVE_EVERY_S = 30.0  # what a crash may cost
 INTERRUPTED = 130  # the shell's code for Ctrl-C, so that `train && export` does not go on

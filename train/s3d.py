@@ -140,7 +140,7 @@ def load_s3d(path: Path) -> tuple[S3D, str]:
 
     Raises WeightsError for what is not whole, finite weights of this network.
     """
-    digest = _digest(path)
+    digest = weights_digest(path)
     _check_name(path, digest)
     network = S3D()
     content = _read(path)
@@ -205,7 +205,8 @@ def _by(tensor: Tensor) -> str:
     return " x ".join(map(str, tensor.shape)) or "a single number"
 
 
-def _digest(path: Path) -> str:
+def weights_digest(path: Path) -> str:
+    """Raises WeightsError."""
     try:
         if path.stat().st_size > _MAX_BYTES:
             raise WeightsError(f"{path} is far too large for the weights of S3D (32 MB)")
