@@ -1,4 +1,4 @@
-"""Videos as features, for tests: normal ones are noise around one place, anomalous ones go elsewhere for a while."""
+"""Videos as features, for tests: normal ones stay around one place, anomalous ones leave it."""
 
 from __future__ import annotations
 

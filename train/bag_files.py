@@ -163,7 +163,10 @@ def load(entries: Sequence[Entry], on_video: Callable[[str], None] = lambda _: N
 def one_extractor(loaded: Sequence[Loaded], given: ExtractorSpec | None) -> ExtractorSpec:
     """By which all features were made; `given` for files that do not say. Raises UsageError."""
     width = check_widths([each.bag for each in loaded])
-    said = {each.video.extractor: each for each in loaded if each.video.extractor is not None}
+    said: dict[ExtractorSpec, Loaded] = {}
+    for each in loaded:
+        if each.video.extractor is not None:
+            said.setdefault(each.video.extractor, each)
     if len(said) > 1:
         first, other, *_ = said.values()
         raise UsageError(
