@@ -1,8 +1,8 @@
 """Heads that score clips by their features, trained on bags.
 
 Both take `n x history x width`, oldest first, and give the newest clip's logit: `n`. `sequence` scores whole
-streams, bags x length x width -> bags x length, and gives to the bit what `forward` gives window by window:
-where a stream begins, its first feature stands in for those that are missing.
+streams, bags x length x width -> bags x length, and gives what `forward` gives window by window, but for the
+rounding of sums: where a stream begins, its first feature stands in for those that are missing.
 """
 
 from __future__ import annotations
