@@ -187,11 +187,11 @@ def _untrained(kind: str) -> tuple[torch.nn.Module, InputSpec]:
 def hot(models: Mapping[str, Model], pictures: Sequence[Tensor], blocks: int, calls: int) -> Blocks:
     """Back to back, in turns whose order rotates."""
     times: Blocks = {name: [] for name in models}
-    for turn in _turns(list(models), blocks):
+    for turn in turns(list(models), blocks):
         for name in turn:
             for number in range(WARM_UP):
                 models[name](pictures[number % len(pictures)])
-            timed = [_timed(models[name], pictures[number % len(pictures)]) for number in range(calls)]
+            timed = [timed(models[name], pictures[number % len(pictures)]) for number in range(calls)]
             times[name].append(timed)
     return times
 
@@ -200,11 +200,11 @@ def cold(models: Mapping[str, Model], pictures: Sequence[Tensor], blocks: int) -
     """One call at a time, after an idle gap and with nothing of ours left in the caches."""
     sweep = np.zeros(SWEEP_BYTES, np.uint8)
     times: Blocks = {name: [] for name in models}
-    for number, turn in enumerate(_turns(list(models), blocks)):
+    for number, turn in enumerate(turns(list(models), blocks)):
         for name in turn:
             time.sleep(GAP_S)
             sweep += 1
-            times[name].append([_timed(models[name], pictures[number % len(pictures)])])
+            times[name].append([timed(models[name], pictures[number % len(pictures)])])
     return times
 
 
@@ -220,7 +220,7 @@ def whole(field: Field, blocks: int) -> Blocks:
     for observer in observers.values():
         observer.look(first, Stopwatch())
     times: Blocks = {name: [] for name in observers}
-    for turn, frame in zip(_turns(list(observers), blocks), frames, strict=True):
+    for turn, frame in zip(turns(list(observers), blocks), frames, strict=True):
         for name in turn:
             watch = Stopwatch()
             observers[name].look(frame, watch)
@@ -246,13 +246,13 @@ def write_json(path: Path, content: Mapping[str, Any], console: Console) -> None
         raise typer.Exit(2) from None
 
 
-def _turns(names: Sequence[str], blocks: int) -> Iterator[Sequence[str]]:
+def turns(names: Sequence[str], blocks: int) -> Iterator[Sequence[str]]:
     for block in range(blocks):
         first = block % len(names)
         yield [*names[first:], *names[:first]]
 
 
-def _timed(model: Model, picture: Tensor) -> float:
+def timed(model: Model, picture: Tensor) -> float:
     start = time.perf_counter_ns()
     model(picture)
     return (time.perf_counter_ns() - start) / 1e6
@@ -265,10 +265,10 @@ def _pictures(count: int, spec: InputSpec) -> list[Tensor]:
 
 def rows(times: Blocks) -> dict[str, Row]:
     medians = {name: [statistics.median(block) for block in blocks] for name, blocks in times.items()}
-    return {name: _row(blocks, medians[name], medians[PEER]) for name, blocks in times.items()}
+    return {name: row(blocks, medians[name], medians[PEER]) for name, blocks in times.items()}
 
 
-def _row(blocks: list[list[float]], medians: list[float], peer: list[float]) -> Row:
+def row(blocks: list[list[float]], medians: list[float], peer: list[float]) -> Row:
     calls = [call for block in blocks for call in block]
     ratios = [theirs / ours for theirs, ours in zip(peer, medians, strict=True)]
     low, middle, high = statistics.quantiles(ratios, n=4)
