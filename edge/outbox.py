@@ -124,9 +124,10 @@ class Outbox:
             return rows
 
     def remove(self, *ids: int) -> None:
-        """The ground has these. Raises OutboxError."""
+        """The ground has these. Not synchronised: what a power cut brings back is sent once more, and the
+        disk is free for the next alert. Raises OutboxError."""
         with self._lock, _translated(self._path):
-            with self._base:
+            with _unsynchronised(self._base), self._base:
                 cursor = self._base.executemany("DELETE FROM message WHERE id = ?", [(id_,) for id_ in ids])
             self._depth -= cursor.rowcount
             for id_ in ids:
@@ -271,6 +272,16 @@ def _cannot_use(path: Path, error: Exception) -> str:
     if "locked" in str(error):
         return f"outbox {path} is in use by another process; stop it, or give this drone an outbox of its own"
     return f"outbox {path} cannot be used ({error}); give a path this user may write to"
+
+
+@contextmanager
+def _unsynchronised(base: sqlite3.Connection) -> Iterator[None]:
+    """What is written meanwhile reaches the disk with the next that is synchronised, or at a checkpoint."""
+    base.execute("PRAGMA synchronous = NORMAL")
+    try:
+        yield
+    finally:
+        base.execute("PRAGMA synchronous = FULL")
 
 
 @contextmanager

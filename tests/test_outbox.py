@@ -19,7 +19,7 @@ from hypothesis import strategies as st
 import edge.outbox
 from edge.clock import FakeClock
 from edge.errors import SettingsError
-from edge.outbox import MAX_UNSAVED, Outbox
+from edge.outbox import MAX_UNSAVED, Outbox, OutboxError
 
 
 @pytest.fixture
@@ -110,6 +110,26 @@ def test_what_was_accepted_survives_kill_9(path: Path) -> None:
         kept = {row.id for row in outbox.read(limit=100_000)}
         assert set(accepted) <= kept
         assert len(kept) <= len(accepted) + 1  # at most the one that was being put
+
+
+def test_every_message_is_synchronised_and_removals_leave_the_disk_alone(path: Path) -> None:
+    with Outbox(path) as outbox:
+        said: list[str] = []
+        outbox._base.set_trace_callback(said.append)
+        for number in range(3):
+            outbox.remove(outbox.put("t", bytes([number])))
+        outbox._base.execute("DROP TABLE message")
+        with pytest.raises(OutboxError):
+            outbox.remove(1)
+        assert outbox._base.execute("PRAGMA synchronous").fetchone()[0] == 2  # FULL, after a failure too
+    mode, under = "FULL", []
+    for line in said:
+        if line.startswith("PRAGMA synchronous ="):
+            mode = line.rpartition(" ")[2]
+        elif line.startswith(("INSERT INTO message", "DELETE", "COMMIT")):
+            under.append((line.split()[0], mode))
+    stored, removed = ("INSERT", "COMMIT"), ("DELETE", "COMMIT")
+    assert under[:12] == 3 * [*((word, "FULL") for word in stored), *((word, "NORMAL") for word in removed)]
 
 
 def test_threads_share_one_outbox(path: Path) -> None:
