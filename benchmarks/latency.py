@@ -1,12 +1,15 @@
-"""How long one picture takes: a model in PyTorch eager, in ONNX Runtime as trained, and in its other forms.
+"""How long one picture takes: a model in PyTorch eager, in what else a user would pick, and in our forms.
 
     python benchmarks/latency.py [--kind scout] [--checkpoint C] [--bundle B] [--paced] [--json out.json]
 
-All candidates share one process, one thread and the same pictures, and take turns in short blocks, so that
+All candidates share one process and the same pictures, and take turns in short blocks, so that
 what else the machine does hits all of them. Ratios are formed within a block and reported with their spread:
 they carry over to other machines and days far better than milliseconds do. Without a bundle the variants for
 a processor are made here in their usual mixture, and no gate is asked: a figure to quote comes from
 `--bundle`, which holds what passed. Without a checkpoint PyTorch has random weights, which changes no timing.
+
+The others are ONNX Runtime and OpenVINO on the fp32 file, with their defaults, which take every core, and
+OpenVINO held to one thread like all the rest (`benchmarks/latency_peers.py`).
 
 A model that sees tiles is timed on one tile, and then on whole 1080p frames at their own size as in flight:
 paired with an earlier one, cut, asked tile by tile and joined.
@@ -27,6 +30,7 @@ from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from datetime import datetime, timezone
 from importlib.metadata import version
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeAlias, cast
 
@@ -37,6 +41,7 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
+from benchmarks.latency_peers import left_out, peers
 from edge.bundle import Kind, Parity, Scoring, load_bundle
 from edge.errors import SkerryError
 from edge.frames import Frame
@@ -60,6 +65,8 @@ GAP_S = 0.1  # long enough for the processor to go to sleep; a frame comes every
 
 FRAME = (1080, 1920)
 PAN = 6  # pixels that the camera moves from frame to frame, so that pairing has its work to do
+
+_PACKAGES = ("torch", "onnx", "onnxruntime", "openvino", "numpy")
 
 KindName: TypeAlias = Literal["cae", "scout"]
 Blocks: TypeAlias = dict[str, list[list[float]]]  # milliseconds, per candidate, block and call
@@ -114,6 +121,8 @@ def main(
     }
     for condition, found in results.items():
         console.print(table(field, condition, found))
+    for sentence in left_out():
+        console.print(sentence, highlight=False)
     console.print(f"{about['cpu']}, 1 thread, load {before[0]:.2f} before", highlight=False)
     if json_file is not None:
         written = {name: {who: asdict(row) for who, row in found.items()} for name, found in results.items()}
@@ -147,7 +156,7 @@ def candidates(kind: str, bundle: Path | None, checkpoint: Path | None) -> Field
     else:
         onnx = _untested(kind, network, spec)
     runtimes = {f"onnx {name}": OnnxRuntime(data, name) for name, data in onnx.items()}
-    return Field(kind, spec, {PEER: eager(network), **runtimes})
+    return Field(kind, spec, {PEER: eager(network), **dict(peers(onnx["fp32"])), **runtimes})
 
 
 def _untested(kind: str, network: torch.nn.Module, spec: InputSpec) -> dict[str, bytes]:
@@ -306,7 +315,7 @@ def facts(load_before: tuple[float, float, float]) -> dict[str, Any]:
         "load_before": load_before,
         "load_after": os.getloadavg(),
         "python": platform.python_version(),
-        **{name: version(name) for name in ("torch", "onnx", "onnxruntime", "numpy")},
+        **{name: version(name) for name in _PACKAGES if find_spec(name) is not None},
     }
 
 

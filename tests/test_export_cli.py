@@ -14,6 +14,7 @@ import skerry
 from edge.bundle import ModelBundle, Scoring, load_bundle
 from edge.calibrate import calibrate
 from edge.detector import open_runtime
+from edge.openvino_runtime import openvino_here
 from edge.preprocess import InputSpec, to_tensor
 from edge.survey import Plan
 from export.gate import levels_of
@@ -426,6 +427,12 @@ def test_the_command_says_nothing_but_its_result(checkpoint: Path, tmp_path: Pat
     assert "Warning" not in done.stdout
 
 
+LATENCY_PEERS = ("ONNX Runtime, its defaults",) + openvino_here() * (
+    "OpenVINO, one thread",
+    "OpenVINO, its defaults",
+)
+
+
 @pytest.mark.slow
 def test_the_latency_benchmark_measures_every_model_against_eager(tmp_path: Path) -> None:
     script = Path(__file__).parents[1] / "benchmarks" / "latency.py"
@@ -438,7 +445,7 @@ def test_the_latency_benchmark_measures_every_model_against_eager(tmp_path: Path
     written = json.loads(out.read_text())
     assert set(written["results"]) == {"one picture, hot", "one picture, paced"}
     for found in written["results"].values():
-        assert set(found) == {"eager", "onnx fp32", "onnx int8-cpu"}
+        assert set(found) == {"eager", *LATENCY_PEERS, "onnx fp32", "onnx int8-cpu"}
         assert found["eager"]["ratio"] == 1
         assert all(row["median_ms"] > 0 for row in found.values())
     assert written["about"]["threads"] == 1
@@ -455,5 +462,5 @@ def test_the_latency_benchmark_times_whole_frames_of_a_model_that_sees_tiles(tmp
     assert done.returncode == 0, done.stderr
     results = json.loads(out.read_text())["results"]
     tile, frame = results["one picture, hot"], results["a 1080p frame, 12 tiles"]
-    assert set(tile) == set(frame) == {"eager", "onnx fp32", "onnx int8-cpu"}
+    assert set(tile) == set(frame) == {"eager", *LATENCY_PEERS, "onnx fp32", "onnx int8-cpu"}
     assert all(frame[name]["median_ms"] > 6 * tile[name]["best_block_ms"] for name in ("eager", "onnx fp32"))
