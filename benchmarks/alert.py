@@ -17,6 +17,7 @@ from __future__ import annotations
 
 import json
 import statistics
+import sys
 import tempfile
 import threading
 import time
@@ -168,6 +169,7 @@ def main(
     json_file: Annotated[Path | None, typer.Option("--json", help="Write every figure.")] = None,
 ) -> None:
     """Measure and print the tables."""
+    sys.setswitchinterval(0.0005)  # the camera's thread must not hold up the subscriber's
     films = Path(tempfile.gettempdir()) / "skerry-capture"
     films.mkdir(parents=True, exist_ok=True)
     film, about = annexb(MAIN, films), facts()
