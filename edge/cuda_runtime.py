@@ -6,6 +6,8 @@ and says so in a log that nobody reads. Here that is an error, for the whole mod
 
 from __future__ import annotations
 
+import ctypes
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -16,6 +18,8 @@ from edge.runtimes import OnnxRuntime, Tensor, first_line
 
 MARK = "@cuda"  # behind a variant's name: that file, computed by ONNX Runtime on the GPU
 PROVIDER = "CUDAExecutionProvider"
+LIBRARY = "libonnxruntime_providers_cuda.so"
+SILENT = 4  # of ONNX Runtime's log: only what ends the process
 
 
 class CudaRuntime(OnnxRuntime):
@@ -29,6 +33,8 @@ class CudaRuntime(OnnxRuntime):
                 f"after pip uninstall onnxruntime, or name the variant without {MARK}"
             )
         options.add_session_config_entry("session.disable_cpu_ep_fallback", "1")
+        options.log_severity_level = SILENT
+        ort.set_default_logger_severity(SILENT)  # lines of its own; what they say is in our sentence
         try:
             session = ort.InferenceSession(model, options, providers=[PROVIDER], enable_fallback=0)
         except self._refusals(ort) as error:
@@ -36,13 +42,16 @@ class CudaRuntime(OnnxRuntime):
                 f"{self._name} is not a model that ONNX Runtime can load: {first_line(error)}"
             ) from None
         except self._failures as error:
-            raise GpuError(f"{self._name} cannot run on the GPU: {first_line(error)}") from None
+            raise self._failure(_missing(ort) or first_line(error)) from None
         if session.get_providers()[:1] != [PROVIDER]:
-            raise GpuError(
-                f"{self._name} cannot run on the GPU: ONNX Runtime would take the processor; see that the "
-                f"driver, CUDA and cuDNN are those it was made for, or name the variant without {MARK}"
-            )
+            raise self._failure(_missing(ort) or "ONNX Runtime would take the processor")
         return session
+
+    def _failure(self, why: str) -> GpuError:
+        return GpuError(
+            f"{self._name} cannot run on the GPU: {why}; see that driver, CUDA and cuDNN are those that this "
+            f"ONNX Runtime was made for, or name the variant without {MARK}"
+        )
 
     def _ready(self) -> None:
         """One inference tells whether there is room; opening does not."""
@@ -62,3 +71,12 @@ class CudaRuntime(OnnxRuntime):
         """What is wrong with the file, and not with the machine."""
         native = ort.capi.onnxruntime_pybind11_state
         return (native.InvalidProtobuf, native.InvalidGraph)
+
+
+def _missing(ort: Any) -> str:
+    """What keeps ONNX Runtime from loading CUDA, which only its log would say; '' if nothing does."""
+    try:
+        ctypes.CDLL(str(Path(ort.__file__).parent / "capi" / LIBRARY))
+    except OSError as error:
+        return first_line(error)
+    return ""
