@@ -87,7 +87,8 @@ class Capture:
             return self._lose(error)
         finally:
             self.busy_since_ns = None
-            self.tried.set()
+            if not self.tried.is_set():  # setting it takes a lock, for every frame of the camera
+                self.tried.set()
 
     def _connect(self) -> float:
         self.camera.open()

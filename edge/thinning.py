@@ -121,4 +121,4 @@ class Thinner:
         return self._given(pictures[-1]) if pictures else []
 
     def _seconds(self, pts: int | None) -> float | None:
-        return None if pts is None else float(pts * self._base)
+        return None if pts is None else pts * self._base.numerator / self._base.denominator
