@@ -107,7 +107,8 @@ class Bench:
         return skerry("run", "--source", uri, *words)
 
     def naive(self, uri: str) -> list[str]:
-        words = [] if self.checkpoint is None else ["--checkpoint", str(self.checkpoint)]
+        words = ["--rate", str(FPS)]
+        words += [] if self.checkpoint is None else ["--checkpoint", str(self.checkpoint)]
         return [sys.executable, str(ROOT / "benchmarks" / "naive_watch.py"), uri, *words]
 
     def turn(self, who: str, stream: str, round_: int, films: Path) -> Watch:

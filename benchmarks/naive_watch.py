@@ -26,7 +26,11 @@ from train.checkpoint import load_checkpoint
 FPS = 2.0
 
 
-def main(uri: str, checkpoint: Annotated[Path | None, typer.Option()] = None) -> None:
+def main(
+    uri: str,
+    checkpoint: Annotated[Path | None, typer.Option()] = None,
+    rate: Annotated[float, typer.Option(help="Pictures a second; OpenCV only guesses a camera's.")] = 0.0,
+) -> None:
     """Read, look, print."""
     torch.set_num_threads(1)
     network, spec = CAE(CaeConfig()).eval(), InputSpec()
@@ -34,7 +38,7 @@ def main(uri: str, checkpoint: Annotated[Path | None, typer.Option()] = None) ->
         trained = load_checkpoint(checkpoint)
         network, spec = trained.build(), trained.input  # type: ignore[assignment]
     capture = cv2.VideoCapture(uri)
-    rate = capture.get(cv2.CAP_PROP_FPS) or 30.0
+    rate = rate or capture.get(cv2.CAP_PROP_FPS) or 30.0
     every, count, began_s = max(1, round(rate / FPS)), 0, time.monotonic()
     while True:
         good, picture = capture.read()
