@@ -200,8 +200,8 @@ def hot(models: Mapping[str, Model], pictures: Sequence[Tensor], blocks: int, ca
         for name in turn:
             for number in range(WARM_UP):
                 models[name](pictures[number % len(pictures)])
-            timed = [timed(models[name], pictures[number % len(pictures)]) for number in range(calls)]
-            times[name].append(timed)
+            spent = [timed(models[name], pictures[number % len(pictures)]) for number in range(calls)]
+            times[name].append(spent)
     return times
 
 
