@@ -3,6 +3,7 @@
     manifest.json               what it is, and the sha256 of every other file
     model.fp32.onnx             and further variants
     calibration-XXXXXXXX.npz    error statistics of normal footage
+    route-XXXXXXXX.npz          places of the route, of models that compare flights
 
 The manifest is the commit point: a new calibration is written under a new name before the manifest that
 names it replaces the old one, so a power cut leaves the old bundle or the new one, never a mixture.
@@ -103,6 +104,7 @@ class Calibration(_Part):
     fps: Positive
     variant: str
     statistics: FileName | None  # None: the score needs none (clip bundles)
+    route: FileName | None = None  # places of the route (see `edge.places`), of models that look at them
     created: AwareDatetime
 
 
@@ -179,6 +181,15 @@ class ModelBundle:
             raise BundleError(f"the calibration of {self.folder} lacks its statistics; calibrate it again")
         return self.read(name)
 
+    def route(self) -> bytes | None:
+        """Places of the route, verified; None for a model that does not look at them. Raises BundleError."""
+        if self.manifest.input.beside != "route":
+            return None
+        name = self.calibration().route
+        if name is None:
+            raise BundleError(f"the calibration of {self.folder} lacks its route; calibrate it again")
+        return self.read(name)
+
 
 def load_bundle(folder: Path, *, whole: bool = True) -> ModelBundle:
     """Open a bundle and verify every file's digest; not `whole`: each only when it is read, as in flight,
@@ -237,6 +248,8 @@ def _named(manifest: Manifest) -> set[str]:
     named = set(manifest.variants.values())
     if manifest.calibration and manifest.calibration.statistics:
         named.add(manifest.calibration.statistics)
+    if manifest.calibration and manifest.calibration.route:
+        named.add(manifest.calibration.route)
     if manifest.clip:
         named.add(manifest.clip.head)
     return named

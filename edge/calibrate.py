@@ -23,6 +23,7 @@ from edge.detector import choose_variant, open_runtime
 from edge.errors import UsageError
 from edge.incidents import Evidence
 from edge.latent import Latent
+from edge.place_files import bytes_of
 from edge.survey import Observed, Plan, Progress, Survey
 from edge.thresholds import LEAST_BLOCKS, smallest_rate, threshold_for
 from edge.tiles import Size
@@ -49,14 +50,20 @@ def calibrate(
     with open_runtime(bundle, variant) as runtime:
         survey = Survey(runtime, bundle.manifest.input, scoring, plan, progress)
         latents = survey.latents() if any(b.source == "latent" for b in scoring.branches) else None
-        seen = list(survey.observed(latents))
+        places = survey.places() if bundle.manifest.input.beside == "route" else None
+        seen = list(survey.observed(latents, places))
     scores, yardsticks = measured(seen, scoring, latents.whole if latents else None, plan)
     maxima = block_maxima(_evidence(seen, scores, scoring), plan.block_s)
     _check_halves(seen, plan)
     data = yardsticks.to_bytes()
     name = f"calibration-{sha256(data).hexdigest()[:8]}.npz"
     found = _calibration(plan, variant, maxima, scores, survey.view, name)
-    return _written(bundle, found, {name: data})
+    files = {name: data}
+    if places is not None:
+        route = bytes_of(places)
+        files[f"route-{sha256(route).hexdigest()[:8]}.npz"] = route
+        found = found.model_copy(update={"route": next(reversed(files))})
+    return _written(bundle, found, files)
 
 
 def own_rate(bundle: ModelBundle, asked: float | None) -> float:

@@ -15,6 +15,7 @@ from edge.localize import Map, boxes, fused
 from edge.observer import Memory, Observer, Stopwatch
 from edge.openvino_runtime import MARK, OpenVinoRuntime, openvino_here
 from edge.pipeline import Detector, Finding
+from edge.place_files import places_in
 from edge.runtimes import OnnxRuntime, Runtime
 from edge.yardsticks import Yardsticks
 
@@ -107,7 +108,9 @@ class CalibratedDetector:
     def __init__(self, bundle: ModelBundle, runtime: Runtime) -> None:
         manifest, calibration = bundle.manifest, bundle.calibration()
         self._scoring = manifest.scoring
-        self._observer = Observer(runtime, manifest.input, manifest.scoring, calibration.view)
+        known = bundle.route()
+        walk = None if known is None else places_in(known).walk()
+        self._observer = Observer(runtime, manifest.input, manifest.scoring, calibration.view, walk)
         self._memory = Memory(manifest.scoring.memory_s)
         self._level = calibration.box_level
         self._yardsticks = Yardsticks.from_bytes(bundle.statistics(), len(manifest.scoring.branches))

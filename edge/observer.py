@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,6 +15,7 @@ from edge.frames import Frame, Picture
 from edge.latent import Features, Latent
 from edge.localize import Map, error_map, windowed
 from edge.pairs import Pair, Pairs
+from edge.places import Walk
 from edge.preprocess import InputSpec, pair_to_tensor, to_tensor
 from edge.runtimes import Runtime
 from edge.tiles import Size, Tiling, viewed
@@ -54,15 +55,21 @@ class Raw:
 
 
 class Observer:
-    """Frames of one recording or flight, in time order. `view`: the size at which tiled models look."""
+    """Frames of one recording or flight, in time order. `view`: the size at which tiled models look;
+    `walk`: along the route, for models that see the same place on another flight."""
 
-    def __init__(self, runtime: Runtime, spec: InputSpec, scoring: Scoring, view: Size) -> None:
+    def __init__(
+        self, runtime: Runtime, spec: InputSpec, scoring: Scoring, view: Size, walk: Walk | None = None
+    ) -> None:
         self._runtime, self._spec = runtime, spec
         self._relight = scoring.relight
-        self._paired = spec.frames == 2 or any(branch.source == "motion" for branch in scoring.branches)
+        moving = any(branch.source == "motion" for branch in scoring.branches)
+        before = spec.frames == 2 and spec.beside == "earlier"
+        self._paired = before or moving
+        self._walk = walk
         latent = any(branch.source == "latent" for branch in scoring.branches)
         self._channels = slice(None) if latent else slice(HEAD)  # features nobody asks for are not joined
-        self._pairs = Pairs(register=spec.frames == 2)
+        self._pairs = Pairs(register=before)
         self._tiling = Tiling(view, (spec.height, spec.width))
 
     def look(self, frame: Frame, watch: Stopwatch) -> Raw:
@@ -72,6 +79,9 @@ class Observer:
         pair = self._pairs.pair(picture, frame.stream_s) if self._paired else Pair(picture)
         if self._paired:
             watch.lap("motion")
+        if self._walk is not None:
+            pair = replace(pair, earlier=self._walk.recall(picture))
+            watch.lap("recall")
         if self._spec.tiling == "none":
             return Raw(error=self._rebuilt(picture, watch), speed=pair.speed)
         evidence = self._evidence(pair, watch)

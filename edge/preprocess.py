@@ -19,14 +19,16 @@ from edge.frames import Picture
 class InputSpec(BaseModel):
     """What the model wants to see. `resize`: `area` averages all source pixels (cv2.INTER_AREA).
 
-    `frames`: 2 for a picture and an earlier one, registered (see `edge.pairs`). `tiling`: `none` shrinks
-    the picture to height x width; `auto` keeps its own size as far as the time between frames allows, and
-    height x width is one tile of it.
+    `frames`: 2 for a picture and another one that lies on it. `beside`: which one that is, an `earlier`
+    picture (see `edge.pairs`) or the same place on another flight of the `route` (see `edge.places`).
+    `tiling`: `none` shrinks the picture to height x width; `auto` keeps its own size as far as the time
+    between frames allows, and height x width is one tile of it.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     frames: Literal[1, 2] = 1
+    beside: Literal["earlier", "route"] = "earlier"
     height: int = Field(default=124, ge=8, le=4096)
     width: int = Field(default=124, ge=8, le=4096)
     colour: Literal["rgb"] = "rgb"

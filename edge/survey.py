@@ -17,11 +17,12 @@ from edge.frames import Frame
 from edge.latent import Latent, LatentSums
 from edge.localize import cells
 from edge.observer import Memory, Observer, Raw, Stopwatch
+from edge.places import Gatherer, Places
 from edge.preprocess import InputSpec
 from edge.recordings import expected_looks, open_recording, sampled
 from edge.runtimes import Runtime
 from edge.thresholds import must_support
-from edge.tiles import Size, view_for
+from edge.tiles import Size, view_for, viewed
 
 BLOCK_S = 10.0
 _LATENT_LOOKS = 400  # frames that the latent density is learnt from, spread over the footage
@@ -76,15 +77,31 @@ class Survey:
         self, runtime: Runtime, spec: InputSpec, scoring: Scoring, plan: Plan, progress: Progress
     ) -> None:
         self._runtime, self._spec, self._scoring, self._plan = runtime, spec, scoring, plan
+        if spec.beside == "route" and len(plan.footage) < 2:
+            raise UsageError(
+                "this model compares flights of one route: calibrate it on two recordings of it or more"
+            )
         self._expected = [expected_looks(path, plan.fps, plan.folder_fps) for path in plan.footage]
         if self._expected == [0]:  # it does not say, and its halves must be known before the first look
             self._expected = [_counted(plan.footage[0], plan)]
         if all(self._expected):  # each says how long it is
             must_support(self._blocks(), plan.rate, plan.block_s)
         self._progress, self._done, self._passes = progress, 0, 1
+        self._places: Places | None = None
         self.view = plan.view or (spec.height, spec.width)
         if spec.tiling == "auto" and plan.view is None:
             self.view = affordable_view(runtime, spec, self._first_size(), _SHARE / plan.fps)
+
+    def places(self) -> Places:
+        """Of the whole route, from all flights."""
+        self._passes += 1
+        gatherer, current = Gatherer(), -1
+        for recording, frame in self._numbered():
+            if recording != current:
+                gatherer.begin()
+                current = recording
+            gatherer.add(viewed(frame.image, self.view))
+        return gatherer.places()
 
     def _blocks(self) -> int:
         """At most so many blocks the footage can fill: what is refused should be before an hour of work."""
@@ -93,7 +110,7 @@ class Survey:
 
     def latents(self) -> Latents:
         """From frames spread evenly over the footage: neighbours say the same."""
-        self._passes = 2
+        self._passes += 1
         every = max(1, math.ceil(sum(self._expected) / _LATENT_LOOKS))
         sums = (LatentSums(), LatentSums())
         for _, fold, frame, observer in self._frames():
@@ -106,7 +123,9 @@ class Survey:
         whole = (sums[0] + sums[1]).fit()
         return Latents(whole, (_fitted(sums[1], whole), _fitted(sums[0], whole)))
 
-    def observed(self, latents: Latents | None) -> Iterator[Observed]:
+    def observed(self, latents: Latents | None, places: Places | None = None) -> Iterator[Observed]:
+        """`places`: each flight is looked at as if only the others had been flown before."""
+        self._places = places
         memory, current = Memory(0), -1
         for recording, fold, frame, observer in self._frames():
             if recording != current:
@@ -125,15 +144,24 @@ class Survey:
         )
 
     def _frames(self) -> Iterator[tuple[int, int, Numbered, Observer]]:
-        single = len(self._plan.footage) == 1
+        single, current, observer, count = len(self._plan.footage) == 1, -1, None, 0
+        for number, frame in self._numbered():
+            if number != current or observer is None:
+                walk = None if self._places is None else self._places.walk(but_not=number)
+                observer = Observer(self._runtime, self._spec, self._scoring, self.view, walk)
+                current, count = number, 0
+            fold = int(count >= self._expected[0] / 2) if single else number % 2
+            yield number, fold, Numbered(count, frame), observer
+            count += 1
+
+    def _numbered(self) -> Iterator[tuple[int, Frame]]:
+        """Every frame with the number of its recording."""
         for number, path in enumerate(self._plan.footage):
-            observer = Observer(self._runtime, self._spec, self._scoring, self.view)
             with open_recording(path, folder_fps=self._plan.folder_fps) as recording:
-                for count, frame in enumerate(sampled(recording, self._plan.fps)):
+                for frame in sampled(recording, self._plan.fps):
                     self._done += 1
                     self._progress(self._done, self._passes * sum(self._expected))
-                    fold = int(count >= self._expected[0] / 2) if single else number % 2
-                    yield number, fold, Numbered(count, frame), observer
+                    yield number, frame
 
     def _first_size(self) -> Size:
         with open_recording(self._plan.footage[0], folder_fps=self._plan.folder_fps) as recording:

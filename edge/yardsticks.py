@@ -8,10 +8,6 @@ quiet. On UCSD Ped2 a plain z-score per place loses to no statistics at all.
 from __future__ import annotations
 
 import io
-import struct
-import tokenize
-import zipfile
-import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -19,6 +15,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from edge.arrays import arrays_in
 from edge.errors import BundleError
 from edge.latent import Latent
 from edge.localize import Map, Scale
@@ -27,11 +24,7 @@ _HABIT = 0.9  # quantile over frames: what is habitual at a place, and not what 
 _USUAL = 0.9  # a place is held to at least this quantile of all places
 _NOTHING = 1e-6  # the smallest scale, in units of the evidence
 _UNREACHED = 1e30
-# What numpy and zipfile raise for bytes that are no archive of arrays, or a damaged one.
-_UNREADABLE = (
-    *(ValueError, LookupError, OSError, EOFError, SyntaxError, TypeError, AttributeError, ArithmeticError),
-    *(MemoryError, RuntimeError, struct.error, tokenize.TokenError, zipfile.BadZipFile, zlib.error),
-)
+_UNREADABLE = "the calibration file of the bundle cannot be read; calibrate the bundle again"
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -72,13 +65,11 @@ class Yardsticks:
 
 
 def _arrays(data: bytes) -> dict[str, NDArray[np.float32]]:
+    found = arrays_in(data, _UNREADABLE)
     try:
-        with np.load(io.BytesIO(data), allow_pickle=False) as file:
-            arrays = {name: np.asarray(file[name], np.float32) for name in file.files}
-    except _UNREADABLE:
-        raise BundleError(
-            "the calibration file of the bundle cannot be read; calibrate the bundle again"
-        ) from None
+        arrays = {name: np.asarray(array, np.float32) for name, array in found.items()}
+    except (ValueError, TypeError):
+        raise BundleError(_UNREADABLE) from None
     if not all(np.isfinite(values).all() for values in arrays.values()):
         raise _unfit()
     return arrays

@@ -259,3 +259,41 @@ def test_what_is_pasted_beyond_the_edge_is_cut_there(corner: tuple[int, int]) ->
     corrupt._paste_at(picture, np.ones((8, 8, 3), np.float32), mask, corner)
     rows, columns = (max(0, min(32, at + 8) - max(0, at)) for at in corner)
     assert picture[..., 0].sum() == rows * columns
+
+
+# Of a route
+
+
+@pytest.fixture
+def route() -> Windows:
+    """Two flights over the same ground, the second a little brighter."""
+    pair = still(8).pictures[:, :2].copy()
+    pair[:, 1] = np.minimum(pair[:, 1].astype(np.int16) + 3, 255).astype(np.uint8)
+    return Windows(pair, np.ones((8, 2), np.bool_))
+
+
+def test_of_a_route_only_what_the_other_flight_did_not_see_is_foreign(calm: None, route: Windows) -> None:
+    planted = kept = 0
+    for seed in range(200):
+        seen, clean, foreign = example(route, 64, chance(seed))
+        now, other = seen[..., :3], seen[..., 3:]
+        if np.array_equal(now, other):
+            continue  # alone
+        unlike = np.abs(now - other).max(axis=2) > 0.02
+        assert not (near(unlike, 3) < (foreign > 0)).any()  # marked: the flights differ there
+        landmark = (np.abs(clean - other).max(axis=2) < 0.05) & (np.abs(now - clean).max(axis=2) == 0)
+        assert not foreign[landmark].any()
+        planted += bool(foreign.any())
+        kept += bool((unlike & (foreign == 0)).any())
+    assert planted > 60
+    assert kept > 5  # what only the other flight saw is no alarm
+
+
+def test_of_a_route_without_another_flight_both_pictures_are_the_same(calm: None, route: Windows) -> None:
+    alone = Windows(route.pictures, np.array([[True, False]] * len(route)))
+    marked = 0
+    for seed in range(30):
+        seen, _, foreign = example(alone, 64, chance(seed))
+        np.testing.assert_array_equal(seen[..., :3], seen[..., 3:])
+        marked += bool(foreign.any())
+    assert marked > 10

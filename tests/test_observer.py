@@ -11,9 +11,11 @@ from edge.bundle import Branch, Scoring
 from edge.frames import Frame, Picture
 from edge.latent import Latent
 from edge.observer import Memory, Observer, Raw, Stopwatch, probability
+from edge.places import Gatherer
 from edge.preprocess import InputSpec
 from edge.runtimes import Tensor
 from tests.builders import TILE, frame
+from tests.route import SIZE, flight, strip, view
 from tests.test_motion import filmed, ground, turned
 
 MOVING = Scoring(branches=(Branch(source="error", window=3), Branch(source="motion", window=3)))
@@ -185,3 +187,22 @@ def test_the_stages_of_a_frame_are_told_apart(tmp_path: Path) -> None:
         observer.look(moving(1)[0], watch)
     assert len(runtime.given) == 4
     assert set(watch.laps) == {"preprocess", "motion", "infer"}
+
+
+def test_a_model_of_a_route_sees_the_same_place_on_another_flight() -> None:
+    land, gatherer = strip(), Gatherer()
+    gatherer.begin()
+    for picture in flight(land, 1):
+        gatherer.add(picture)
+    spec = TILED.model_copy(update={"beside": "route"})
+    with Recording() as runtime:
+        observer = Observer(runtime, spec, PAIRS, SIZE, gatherer.places().walk())
+        watch = Stopwatch()
+        raw = observer.look(frame(view(land, 400), 0), watch)
+        observer.look(frame(view(strip(seed=9), 400), 1), watch)
+    assert "recall" in watch.laps
+    known, unknown = runtime.given[0], runtime.given[-1]
+    apart = np.abs(known[0, :3] - known[0, 3:])
+    assert 0 < apart[:, :, :400].mean() < 0.05
+    np.testing.assert_array_equal(unknown[0, :3], unknown[0, 3:])  # nothing recalled: judged alone
+    assert raw.head is not None

@@ -12,10 +12,24 @@ from edge.errors import SkerryError, UsageError
 from edge.frames import Picture
 from edge.pairs import STALE_S, Pairs
 from tests.builders import folder_of
+from tests.route import flight, strip
 from tests.scouting import ground
 from train import windows
 from train.footage import Sampling
-from train.windows import DEPTH, LEAST, MOST, SIDE, History, WindowFootage, count, cut, read_windows, shared
+from train.windows import (
+    DEPTH,
+    LEAST,
+    MOST,
+    RECALLED,
+    SIDE,
+    Histories,
+    History,
+    WindowFootage,
+    count,
+    cut,
+    read_windows,
+    shared,
+)
 
 SAMPLING = Sampling(fps=10, folder_fps=10)
 FRAMES = 12
@@ -130,6 +144,7 @@ def test_counting_agrees_with_reading(fps: float, flights: Path) -> None:
         1,
         0,
         told.append,
+        Histories(),
     )
     assert len(told) == count(flights / "clip0", sampling)
     assert len(made) <= 1
@@ -252,3 +267,29 @@ def test_a_window_that_spans_more_is_shrunk() -> None:
     for seed in range(40):
         window = cut([picture] * DEPTH, np.random.default_rng(seed))
         assert window.shape == (DEPTH, SIDE, SIDE, 3)
+
+
+# Flights of one route
+
+
+@pytest.fixture(scope="module")
+def routes(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    home, land = tmp_path_factory.mktemp("routes"), strip()
+    for seed in range(4):
+        folder_of(home / f"flight{seed}", list(flight(land, seed)))
+    return home
+
+
+def test_beside_a_picture_of_a_route_lies_the_same_place_on_another_flight(routes: Path) -> None:
+    found = read_windows([routes], SAMPLING, 0, budget=60 * BYTES, beside="route")
+    assert found.train.of_route
+    assert found.train.pictures.shape[1:] == (RECALLED, SIDE, SIDE, 3)
+    assert found.train.there[:, 1].mean() > 0.9
+    assert found.validation.there[:, 1].mean() > 0.9
+    now, other = (found.train.pictures[found.train.there[:, 1], part].astype(float) for part in (0, 1))
+    assert 0 < np.abs(now - other).mean() < 10
+
+
+def test_a_route_takes_flights_and_not_one(routes: Path) -> None:
+    with pytest.raises(UsageError, match="name four flights or more"):
+        read_windows([routes / "flight0"], SAMPLING, 0, beside="route")

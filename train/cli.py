@@ -130,6 +130,14 @@ def scout(
     batch: Annotated[int | None, typer.Option(help="Crops per step.")] = None,
     lr: Annotated[float | None, typer.Option(help="AdamW's largest learning rate.")] = None,
     seed: Annotated[int | None, typer.Option(help="Of the weights, the split and the crops.")] = None,
+    route: Annotated[
+        bool,
+        typer.Option(
+            "--route",
+            help="Beside each picture show not an earlier one but the same place on another flight of the "
+            "route; needs several flights.",
+        ),
+    ] = False,
     minutes: Minutes = None,
     device: Device = "auto",
     resume: Resume = False,
@@ -138,10 +146,11 @@ def scout(
     """Train the scout: a small network that sees small things at the picture's own size.
 
     It learns from normal footage alone, by marking and painting over foreign patches pasted into it, on a
-    picture and an earlier one laid onto it. Give --fps as you will fly. Splits 80/10/10 by clip; the last
+    picture and an earlier one laid onto it; with --route, on a picture and the same place as another flight
+    saw it, so that every landmark is known. Give --fps as you will fly. Splits 80/10/10 by clip; the last
     tenth is never looked at.
     """
-    given = {"epochs": epochs, "batch": batch, "lr": lr, "seed": seed}
+    given = {"epochs": epochs, "batch": batch, "lr": lr, "seed": seed, "beside": "route" if route else None}
     place = pick_device(device)
     check_out(out, resume, force)
     start = started(out, "scout") if resume else None
@@ -152,12 +161,13 @@ def scout(
     )
     assert isinstance(plan, ScoutRecipe)
     with _reading() as tell:
-        footage = read_windows([*normal, *(more or [])], _sampling(start, fps, folder_fps), plan.seed, tell)
+        paths, sampling = [*normal, *(more or [])], _sampling(start, fps, folder_fps)
+        footage = read_windows(paths, sampling, plan.seed, tell, beside=plan.beside)
     _must_be_the_same(start, footage.splits, out)
     typer.echo(describe(plan, footage.splits, str(place)))
     sampling = Sampling(footage.splits.fps, footage.splits.folder_fps)
     with progress_of(plan, ScoutRecipe.STEPS, start) as bar:
-        search = HardPlaces(footage.splits.train, sampling, plan.seed, bar.searching)
+        search = HardPlaces(footage.splits.train, sampling, plan.seed, bar.searching, footage.pasts)
         last = train_until(fit_scout(plan, footage, place, start, bar.batch, search), out, minutes, bar)
     typer.echo(summary(last, out))
 

@@ -23,6 +23,7 @@ Random = np.random.Generator
 SMALLEST, LARGEST = 6.0, 64.0  # pixels of a foreign thing
 _COUNTS = (0, 1, 1, 2, 3)  # things in a crop
 _ALONE = 0.15  # of the crops have no earlier picture
+_NEW, _BOTH = 0.75, 0.15  # of a route: of things, seen now alone and on both flights; the rest on the other
 _VISIBLE = 0.03  # mean change of the colours below which nothing is there to see
 _ASIDE, _TURN = 0.7, 0.1  # pixels, degrees: how far the earlier picture may lie off
 
@@ -63,6 +64,8 @@ def example(windows: Windows, side: int, random: Random) -> Example:
     clean, earlier, *back = _crops(pictures, side, random)
     back = [picture for picture, exists in zip(back, there[2:], strict=True) if exists]
     alone = not there[1] or random.random() < _ALONE
+    if windows.of_route:
+        return _of_route(windows, clean, clean if alone else earlier, random)
     now, foreign = clean.copy(), np.zeros((side, side), np.float32)
     hurries = [bool(back) and not alone and random.random() < 0.4 for _ in range(random.choice(_COUNTS))]
     for hurry in sorted(hurries, reverse=True):  # first: it would wipe away and mark what was pasted earlier
@@ -72,6 +75,47 @@ def example(windows: Windows, side: int, random: Random) -> Example:
             _paste(now, earlier, windows, foreign, random)
     clean, now, earlier = weather.over(clean, now, None if alone else earlier, random)
     return Example(np.concatenate([now, earlier], axis=2), clean, foreign)
+
+
+def _of_route(windows: Windows, clean: Floats, other: Floats, random: Random) -> Example:
+    """Foreign is what the other flight did not see; what both saw belongs there, whatever it looks like.
+    Without another flight, or where it saw nothing, both pictures are the same to the last bit."""
+    alone = other is clean
+    clean, now, other = clean.copy(), clean.copy(), other.copy()
+    foreign = np.zeros(clean.shape[:2], np.float32)
+    for _ in range(random.choice(_COUNTS)):
+        fate = 0.0 if alone else random.random()
+        _plant(now, clean, other, windows, foreign, fate, random)
+    clean, now, other = weather.over(clean, now, None if alone else other, random)
+    return Example(np.concatenate([now, other], axis=2), clean, foreign)
+
+
+def _plant(
+    now: Floats,
+    clean: Floats,
+    other: Floats,
+    windows: Windows,
+    foreign: Floats,
+    fate: float,
+    random: Random,
+) -> None:
+    """By `fate` a thing is seen now alone, on both flights, or on the other alone."""
+    found = _thing(now, windows, random)
+    if found is None:
+        return
+    where, thing = found
+    corner = (where.top, where.left)
+    if fate < _NEW:
+        before = now[where.inside].copy()
+        _paste_at(now, thing, where.mask, corner)
+        visible = (where.mask > 0.3) & (_difference(now[where.inside], before) > _VISIBLE)
+        foreign[where.inside] = np.maximum(foreign[where.inside], visible)
+    elif fate < _NEW + _BOTH:
+        for picture in (now, clean, other):
+            _paste_at(picture, thing, where.mask, corner)
+        foreign[where.inside] *= where.mask < 0.5  # it hides what was foreign
+    else:
+        _paste_at(other, thing, where.mask, corner)
 
 
 def _crops(window: NDArray[np.uint8], side: int, random: Random) -> list[Floats]:
@@ -116,18 +160,11 @@ def _hurry(now: Floats, earlier: Floats, further: Floats, foreign: Floats, rando
 
 def _paste(now: Floats, earlier: Floats, windows: Windows, foreign: Floats, random: Random) -> None:
     """Something foreign, which was there before, was elsewhere, or is new."""
-    kind = random.random()
-    largest = LARGEST if kind < 0.92 else 16.0  # a large change of light is no foreign thing
-    where = _Spot.random(random, len(now), SMALLEST, largest)
-    if where is None:
+    found = _thing(now, windows, random)
+    if found is None:
         return
+    where, thing = found
     spot, mask = where.inside, where.mask
-    if kind < 0.65:
-        thing = _donor(windows, mask.shape, random)
-    elif kind < 0.92:
-        thing = _flat(mask.shape, random)
-    else:
-        thing = _relit(now[spot], random)
     pasted = now[spot] + (thing - now[spot]) * mask[..., None]
     visible = (mask > 0.3) & (_difference(pasted, now[spot]) > _VISIBLE)
     foreign[spot] = np.maximum(foreign[spot], visible)
@@ -136,6 +173,20 @@ def _paste(now: Floats, earlier: Floats, windows: Windows, foreign: Floats, rand
     if before < 0.7:
         way = random.normal(0, 6, 2) if before < 0.5 else np.zeros(2)
         _paste_at(earlier, thing, mask, where.moved(way))
+
+
+def _thing(now: Floats, windows: Windows, random: Random) -> tuple[_Spot, Floats] | None:
+    """Something foreign and where it shall be; None where that is out of sight."""
+    kind = random.random()
+    largest = LARGEST if kind < 0.92 else 16.0  # a large change of light is no foreign thing
+    where = _Spot.random(random, len(now), SMALLEST, largest)
+    if where is None:
+        return None
+    if kind < 0.65:
+        return where, _donor(windows, where.mask.shape, random)
+    if kind < 0.92:
+        return where, _flat(where.mask.shape, random)
+    return where, _relit(now[where.inside], random)
 
 
 def _paste_at(picture: Floats, thing: Floats, mask: Floats, corner: tuple[int, int]) -> None:

@@ -12,7 +12,7 @@ import heapq
 import itertools
 import math
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import cv2
@@ -26,7 +26,7 @@ from edge.tiles import mirrored
 from train.footage import Clip, Sampling, open_sampled
 from train.scout import MULTIPLE, Scout
 from train.scout_fit import SPEC, has_bfloat16
-from train.windows import DEPTH, SIDE, History, Windowed, Windows, window_at
+from train.windows import SIDE, Histories, Pasts, Windowed, Windows, window_at
 
 MOST = 600  # windows that one search keeps
 _PIXELS, _FEWEST_LOOKS, _MOST_LOOKS = 300_000_000, 100, 600  # of pictures that one search looks at
@@ -45,6 +45,7 @@ class HardPlaces:
     sampling: Sampling
     seed: int
     on_frame: Callable[[str], None] = lambda _: None
+    pasts: Pasts = field(default_factory=Histories)
 
     def __call__(self, network: Scout, device: torch.device, done: int) -> Windows:
         """The windows about which the network is most wrong, at most MOST."""
@@ -61,13 +62,14 @@ class HardPlaces:
                     heapq.heappop(kept)
         pictures = np.array([window for _, _, window, _ in kept], np.uint8)
         there = np.array([there for *_, there in kept], np.bool_)
-        return Windows(pictures.reshape(-1, DEPTH, SIDE, SIDE, 3), there.reshape(-1, DEPTH))
+        depth = self.pasts.depth
+        return Windows(pictures.reshape(-1, depth, SIDE, SIDE, 3), there.reshape(-1, depth))
 
     def _stacks(self, done: int) -> Iterator[tuple[list[Picture | None], np.random.Generator]]:
         """Pictures through time, evenly spread over the clips."""
         frames, number, every = sum(clip.frames for clip in self.clips), 0, 0.0
         for clip in self.clips:
-            history = History()
+            history = self.pasts.of(clip)
             with open_sampled(Path(clip.path), self.sampling) as stream:
                 for frame in itertools.islice(stream, clip.start, clip.stop):
                     every = every or max(1.0, frames / looks(frame.image.shape))

@@ -52,6 +52,7 @@ class ScoutRecipe(BaseModel):
     crop: int = Field(default=96, ge=32, le=160, multiple_of=16)  # pixels
     lr: float = Field(default=2e-3, gt=0, le=1, allow_inf_nan=False)
     decay: float = Field(default=1e-4, ge=0, le=1, allow_inf_nan=False)  # of the weights, as in AdamW
+    beside: Literal["earlier", "route"] = "earlier"  # what the second picture shows, as in flight
     searches: int = Field(default=2, ge=0, le=20)  # for hard places, evenly spread over the epochs
     seed: int = Field(default=0, ge=0, lt=2**31)
 

@@ -86,7 +86,7 @@ def fit_scout(
         record = Record(
             kind="scout",
             recipe=recipe,
-            input=SPEC,
+            input=spec_of(recipe),
             splits=footage.splits,
             history=history,
             versions=versions(),
@@ -98,6 +98,10 @@ def fit_scout(
             optimiser=copy.deepcopy(optimiser.state_dict()),
             generator=torch.Generator().get_state(),
         )
+
+
+def spec_of(recipe: ScoutRecipe) -> InputSpec:
+    return SPEC.model_copy(update={"beside": recipe.beside})
 
 
 class _Feed:

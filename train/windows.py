@@ -2,7 +2,8 @@
 
 All frames of an hour at 1080p would not fit into any memory, so of each a few windows are kept, as many as
 the budget allows, each cut from the picture now, from the earlier one that flight would pair with it and from
-two further back, all lying on the picture now.
+two further back, all lying on the picture now. A scout of a route has, in place of the earlier ones, the same
+place on another flight.
 """
 
 from __future__ import annotations
@@ -10,21 +11,25 @@ from __future__ import annotations
 import itertools
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Literal, Protocol
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from edge.errors import UsageError
 from edge.frames import Picture
 from edge.motion import Gray, movement, registered, scaled, shrunk
 from edge.pairs import LAG_S, STALE_S, Pairs
+from edge.places import Gatherer, Walk
 from edge.recordings import Sampler, find_recordings, open_recording
 from train.footage import Clip, Sampling, Splits, clip_names, content_digest, open_sampled, split
 
 SIDE = 160  # pixels of a window
 DEPTH = 4  # pictures in it: now, earlier, 2 lags and 3 or 4 lags back
+RECALLED = 2  # now, and the same place on another flight
 BUDGET = 1_000_000_000  # bytes of all windows that train
 LEAST, MOST = 3, 8  # windows of a frame that any are cut from; finding out what moved is what takes time
 VALIDATION = 256  # windows at most
@@ -38,7 +43,7 @@ Windowed = NDArray[np.uint8]
 
 @dataclass(frozen=True, eq=False)
 class Windows:
-    """`pictures`: n x DEPTH x SIDE x SIDE x 3 RGB; `there`: n x DEPTH, False where now stands in.
+    """`pictures`: n x DEPTH or RECALLED x SIDE x SIDE x 3 RGB; `there`: n x as many, False if now is.
 
     `hard`: those that a half trained scout was wrong about, drawn more often than their number says.
     """
@@ -46,6 +51,11 @@ class Windows:
     pictures: Windowed
     there: NDArray[np.bool_]
     hard: Windows | None = None
+
+    @property
+    def of_route(self) -> bool:
+        """The second picture is of another flight."""
+        return int(self.pictures.shape[1]) == RECALLED
 
     def __len__(self) -> int:
         return len(self.pictures)
@@ -74,6 +84,7 @@ class WindowFootage:
     splits: Splits
     train: Windows
     validation: Windows
+    pasts: Pasts = field(default_factory=lambda: Histories())
 
 
 def read_windows(
@@ -82,6 +93,7 @@ def read_windows(
     seed: int,
     on_frame: Callable[[str], None] = lambda _: None,
     budget: int = BUDGET,
+    beside: Literal["earlier", "route"] = "earlier",
 ) -> WindowFootage:
     """Count and split all recordings under `paths`, then cut windows. Raises UsageError, FootageError."""
     found = [path.absolute() for path in find_recordings(paths)]
@@ -90,11 +102,13 @@ def read_windows(
         for path, name in zip(found, clip_names(found), strict=True)
     ]
     splits = split(clips, sampling, seed)
-    most = max(1, budget // (DEPTH * SIDE * SIDE * 3))
+    pasts = Histories() if beside == "earlier" else Recollections(splits.train, sampling, on_frame)
+    most = max(1, budget // (pasts.depth * SIDE * SIDE * 3))
     return WindowFootage(
         splits,
-        gather(splits.train, sampling, most, seed, on_frame),
-        gather(splits.validation, sampling, min(most, VALIDATION), seed, on_frame),
+        gather(splits.train, sampling, most, seed, on_frame, pasts),
+        gather(splits.validation, sampling, min(most, VALIDATION), seed, on_frame, pasts),
+        pasts,
     )
 
 
@@ -113,17 +127,22 @@ def count(path: Path, sampling: Sampling) -> int:
 
 
 def gather(
-    clips: Sequence[Clip], sampling: Sampling, most: int, seed: int, on_frame: Callable[[str], None]
+    clips: Sequence[Clip],
+    sampling: Sampling,
+    most: int,
+    seed: int,
+    on_frame: Callable[[str], None],
+    pasts: Pasts,
 ) -> Windows:
     """At most `most` windows, spread evenly over the clips' frames."""
     frames = sum(clip.frames for clip in clips)
     total = min(most, MOST * frames)
     shares = shared(total, frames)
-    pictures = np.empty((total, DEPTH, SIDE, SIDE, 3), np.uint8)
-    there = np.zeros((total, DEPTH), np.bool_)
+    pictures = np.empty((total, pasts.depth, SIDE, SIDE, 3), np.uint8)
+    there = np.zeros((total, pasts.depth), np.bool_)
     done = 0
     for clip in clips:
-        history = History()
+        history = pasts.of(clip)
         with open_sampled(Path(clip.path), sampling) as stream:
             for frame in itertools.islice(stream, clip.start, clip.stop):
                 wanted = next(shares)
@@ -153,6 +172,71 @@ class _Past:
     gray: Gray
 
 
+class Past(Protocol):
+    """What lies beside the pictures of one clip."""
+
+    def stack(
+        self, picture: Picture, stream_s: float, random: np.random.Generator | None
+    ) -> list[Picture | None]:
+        """[now, ...], all lying on now; None for what is not there.
+
+        Without `random` the picture is only remembered and the list holds it alone.
+        """
+        ...
+
+
+class Pasts(Protocol):
+    depth: int  # pictures in a stack
+
+    def of(self, clip: Clip) -> Past: ...
+
+
+class Histories:
+    """Of clips each by itself."""
+
+    depth = DEPTH
+
+    def of(self, clip: Clip) -> Past:
+        return History()
+
+
+class Recollections:
+    """Of flights of one route: what is beside a picture is of another flight. Raises UsageError for one."""
+
+    depth = RECALLED
+
+    def __init__(self, clips: Sequence[Clip], sampling: Sampling, on_frame: Callable[[str], None]) -> None:
+        self._flights = list(dict.fromkeys(clip.path for clip in clips))
+        if len(self._flights) < 2:
+            raise UsageError(
+                "--route compares flights of one route, and a single recording is left to learn from: name "
+                "four flights or more with --normal, of which two are held out"
+            )
+        gatherer = Gatherer()
+        for path in self._flights:
+            gatherer.begin()
+            for clip in (clip for clip in clips if clip.path == path):
+                with open_sampled(Path(path), sampling) as stream:
+                    for frame in itertools.islice(stream, clip.start, clip.stop):
+                        gatherer.add(frame.image)
+                        on_frame(clip.name)
+        self._places = gatherer.places()
+
+    def of(self, clip: Clip) -> Past:
+        own = self._flights.index(clip.path) if clip.path in self._flights else None
+        return _Recollection(self._places.walk(own))
+
+
+class _Recollection:
+    def __init__(self, walk: Walk) -> None:
+        self._walk = walk
+
+    def stack(
+        self, picture: Picture, stream_s: float, random: np.random.Generator | None
+    ) -> list[Picture | None]:
+        return [picture] if random is None else [picture, self._walk.recall(picture)]
+
+
 class History:
     """Flight's pairing, and what is further back than flight looks."""
 
@@ -163,10 +247,7 @@ class History:
     def stack(
         self, picture: Picture, stream_s: float, random: np.random.Generator | None
     ) -> list[Picture | None]:
-        """[now, earlier, further, furthest], all lying on now; None for what is not there.
-
-        Without `random` the picture is only remembered and the list holds it alone.
-        """
+        """[now, earlier, further, furthest]."""
         now = self._remembered(_Past(stream_s, picture, shrunk(picture)))
         if random is None:
             self._pairs.remember(picture, stream_s)
@@ -208,7 +289,7 @@ def _laid_on(past: _Past | None, now: _Past) -> Picture | None:
 
 
 def cut(stack: Sequence[Picture | None], random: np.random.Generator) -> Windowed:
-    """The same window of each picture, DEPTH x SIDE x SIDE x 3 RGB. Small pictures are mirrored at their
+    """The same window of each picture, n x SIDE x SIDE x 3 RGB. Small pictures are mirrored at their
     edges, never enlarged; of large ones some windows are shrunk, as flight may have to."""
     now = stack[0]
     assert now is not None
@@ -219,10 +300,10 @@ def cut(stack: Sequence[Picture | None], random: np.random.Generator) -> Windowe
 
 
 def window_at(stack: Sequence[Picture | None], corner: tuple[int, int], side: int = SIDE) -> Windowed:
-    """The window whose top left corner lies there and that spans `side` pixels, DEPTH x SIDE x SIDE x 3."""
+    """The window whose top left corner lies there and that spans `side` pixels, n x SIDE x SIDE x 3."""
     now, (top, left) = stack[0], corner
     assert now is not None
-    window = np.empty((DEPTH, SIDE, SIDE, 3), np.uint8)
+    window = np.empty((len(stack), SIDE, SIDE, 3), np.uint8)
     for place, picture in zip(window, stack, strict=True):
         part = (now if picture is None else picture)[top : top + side, left : left + side]
         below, beside = side - part.shape[0], side - part.shape[1]
