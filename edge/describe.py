@@ -59,7 +59,8 @@ def _input(spec: InputSpec) -> str:
     pictures = "two pictures" if spec.frames == 2 else "one picture"
     if spec.tiling == "none":
         return f"{pictures} of {spec.width} x {spec.height} {spec.colour}, resized by {spec.resize}"
-    return f"{pictures} in {spec.colour}, in tiles of {spec.width} x {spec.height}"
+    beside = ", the second of the same place on another flight" if spec.beside == "route" else ""
+    return f"{pictures} in {spec.colour}{beside}, in tiles of {spec.width} x {spec.height}"
 
 
 def _clip(spec: ClipSpec, picture: InputSpec) -> Iterator[tuple[str, str]]:
@@ -106,6 +107,9 @@ def _calibration(bundle: ModelBundle) -> Iterator[tuple[str, str]]:
         "to expect",
         f"{found.expected[0]:.2g} to {found.expected[1]:.2g} per hour (90 %), where flights are like it",
     )
+    if found.route is not None:
+        size = (bundle.folder / found.route).stat().st_size / 1e6
+        yield "route", f"{found.route}, {size:.1f} MB of places that normal flights saw"
     yield "looks at", f"{found.view[1]} x {found.view[0]} pixels{_seen(bundle)}"
 
 

@@ -7,19 +7,21 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
+import cv2
 import numpy as np
 from numpy.typing import NDArray
 
 from edge.bundle import Scoring
 from edge.frames import Frame, Picture
 from edge.latent import Features, Latent
-from edge.localize import Map, error_map, windowed
+from edge.localize import Map, error_map, shape_of, windowed
 from edge.pairs import Pair, Pairs
-from edge.places import Walk
+from edge.places import Recalled, Walk
 from edge.preprocess import InputSpec, pair_to_tensor, to_tensor
 from edge.runtimes import Runtime
 from edge.tiles import Size, Tiling, viewed
 
+_NEAR_EDGE = 17  # pixels across: within half of it of the unknown nothing is judged
 HEAD = 4  # channels of an evidence model that hold the head's logits, 2 x 2 to a cell
 
 
@@ -76,17 +78,22 @@ class Observer:
         """Everything the model and the motion say of the frame."""
         picture = frame.image if self._spec.tiling == "none" else viewed(frame.image, self._tiling.view)
         watch.lap("preprocess")
+        recalled: Recalled | None = None
         pair = self._pairs.pair(picture, frame.stream_s) if self._paired else Pair(picture)
         if self._paired:
             watch.lap("motion")
         if self._walk is not None:
-            pair = replace(pair, earlier=self._walk.recall(picture))
+            recalled = self._walk.recall(picture)
+            pair = replace(pair, earlier=None if recalled is None else recalled.picture)
             watch.lap("recall")
         if self._spec.tiling == "none":
             return Raw(error=self._rebuilt(picture, watch), speed=pair.speed)
         evidence = self._evidence(pair, watch)
         features = evidence[HEAD:] if len(evidence) > HEAD else None
-        return Raw(head=probability(evidence[:HEAD]), features=features, speed=pair.speed)
+        head = probability(evidence[:HEAD])
+        if self._walk is not None:
+            head *= judged(None if recalled is None else recalled.known, shape_of(head))
+        return Raw(head=head, features=features, speed=pair.speed)
 
     def skip(self, frame: Frame) -> None:
         """Keep a frame for pairing with later ones without looking at it."""
@@ -112,6 +119,15 @@ class Observer:
             outputs.append(self._runtime(tensor)[0, self._channels])
             watch.lap("infer")
         return self._tiling.join(outputs)
+
+
+def judged(known: NDArray[np.bool_] | None, shape: tuple[int, int]) -> Map:
+    """1 where a model of a route can tell, 0 where no other flight was, or its edge is near: what looks
+    strange there may be a landmark. `shape`: of the map."""
+    if known is None:
+        return np.zeros(shape, np.float32)
+    sure = cv2.erode(known.astype(np.uint8), np.ones((_NEAR_EDGE,) * 2, np.uint8))
+    return np.asarray(cv2.resize(sure, shape[::-1], interpolation=cv2.INTER_NEAREST), np.float32)
 
 
 def probability(unshuffled: NDArray[np.float32]) -> Map:

@@ -29,15 +29,17 @@ Points = NDArray[np.float32]  # n x 2, x and y
 LONG_SIDE = 640  # pixels of the picture in which features are sought
 _FEATURES = 800
 GLANCE = (32, 18)  # width, height of the coarse look
-_GLANCES = 4  # candidates by the coarse look alone
+_GLANCES = 6  # candidates by the coarse look alone
 _NEAR = 3.0  # pixels within which a match supports the motion
 _LEAST = 30  # matches that must
 _SHARE = 0.3  # of all matches that must
 _SCALE = (0.6, 1.6)  # how much nearer or farther the place may have been seen
-_ENOUGH = 0.85  # of the picture covered: no other candidate is tried
+_ENOUGH = 0.98  # of the picture covered: no other candidate is tried
+_MOST = 3  # places laid side by side
+_LITTLE = 0.005  # of the picture: what adds less is left out
 _KNOWN = 0.65  # of a picture covered by a place already kept: no new one is needed
 _QUALITY = 85  # of the kept JPEG pictures
-_DECODED = 4  # pictures kept decoded, 6 MB each at 1080p
+_DECODED = 6  # pictures kept decoded, 6 MB each at 1080p
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -61,11 +63,25 @@ class Place:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Match:
-    """`affine`: from the place's LONG_SIDE pixels to those of the picture now; `covered`: share of that."""
+    """`affine`: from the place's LONG_SIDE pixels to those of the picture now; `covers`: on a grid over that,
+    where the place lies on it."""
 
     place: int
     affine: Affine
-    covered: float
+    covers: NDArray[np.bool_]
+
+    @property
+    def covered(self) -> float:
+        return float(self.covers.mean())
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Recalled:
+    """The route as other flights saw it, laid on the picture now and in its light. `known`, height x width:
+    where they saw anything; elsewhere `picture` is the picture now."""
+
+    picture: Picture
+    known: NDArray[np.bool_]
 
 
 def sight_of(picture: Picture) -> Sight:
@@ -116,28 +132,33 @@ class Walk:
         self._last: int | None = None
         self._decoded: OrderedDict[int, Picture] = OrderedDict()
 
-    def recall(self, picture: Picture) -> Picture | None:
-        """The place as another flight saw it, laid on the picture now and in its light; what that flight did
-        not see is taken from now. None where no place proves itself."""
-        match = self.match(sight_of(picture))
-        if match is None:
+    def recall(self, picture: Picture) -> Recalled | None:
+        """None where no place proves itself."""
+        found = self.matches(sight_of(picture))
+        if not found:
             return None
-        seen = self._picture(match.place)
-        size = self._known.places[match.place].sight.size
-        affine = in_pixels(match.affine, size, seen.shape, picture.shape)
-        return laid_on(seen, affine, picture)
+        whole, known = picture.copy(), np.zeros(picture.shape[:2], np.bool_)
+        for match in found:
+            seen, size = self._picture(match.place), self._known.places[match.place].sight.size
+            affine = in_pixels(match.affine, size, seen.shape, picture.shape)
+            laid, there = laid_on(seen, affine, picture)
+            there &= ~known
+            np.copyto(whole, laid, where=there[..., None])
+            known |= there
+        return Recalled(whole, known)
 
-    def match(self, now: Sight) -> Match | None:
-        """The place that covers most of what is seen now."""
-        best: Match | None = None
+    def matches(self, now: Sight) -> list[Match]:
+        """Places that cover what is seen now, the one that covers most first, each with something to add."""
+        found: list[Match] = []
         for number in self._candidates(now):
             match = matched(number, self._known.places[number].sight, now)
-            if match is not None and (best is None or match.covered > best.covered):
-                best = match
-            if best is not None and best.covered >= _ENOUGH:
+            if match is not None:
+                found.append(match)
+            if found and np.mean(np.any([match.covers for match in found], axis=0)) >= _ENOUGH:
                 break
-        self._last = None if best is None else best.place
-        return best
+        kept = _side_by_side(found)
+        self._last = kept[0].place if kept else None
+        return kept
 
     def _candidates(self, now: Sight) -> Iterable[int]:
         """Those beside the last place first, then those that look alike."""
@@ -181,13 +202,28 @@ def matched(number: int, place: Sight, now: Sight) -> Match | None:
     if not _SCALE[0] <= float(np.hypot(affine[0, 0], affine[1, 0])) <= _SCALE[1]:
         return None
     affine = np.asarray(affine, np.float32)
-    return Match(number, affine, _covered(affine, place.size, now.size))
+    return Match(number, affine, _covers(affine, place.size, now.size))
 
 
-def _covered(affine: Affine, place: tuple[int, int], now: tuple[int, int]) -> float:
-    """Share of the picture now that the place lies on."""
+def _covers(affine: Affine, place: tuple[int, int], now: tuple[int, int]) -> NDArray[np.bool_]:
+    """Where on the picture now the place lies, eight pixels to a cell."""
     seen = cv2.warpAffine(np.full((place[1] // 8, place[0] // 8), 255, np.uint8), _eighth(affine), _part(now))
-    return float(np.mean(seen)) / 255
+    return np.asarray(seen > 127, np.bool_)
+
+
+def _side_by_side(found: Sequence[Match]) -> list[Match]:
+    """As few as cover what all together cover, within _LITTLE, and at most _MOST."""
+    kept: list[Match] = []
+    left = sorted(found, key=lambda match: -match.covered)
+    seen: Any = False
+    while left and len(kept) < _MOST:
+        best = max(left, key=lambda match: np.mean(match.covers & ~np.asarray(seen)))
+        if np.mean(best.covers & ~np.asarray(seen)) < _LITTLE:
+            break
+        kept.append(best)
+        seen = best.covers | seen
+        left.remove(best)
+    return kept
 
 
 def _eighth(affine: Affine) -> Affine:
@@ -208,14 +244,13 @@ def in_pixels(affine: Affine, size: tuple[int, int], place: tuple[int, ...], now
     return whole
 
 
-def laid_on(seen: Picture, affine: Affine, now: Picture) -> Picture:
-    """The place in the light of now; where it shows nothing, now itself."""
+def laid_on(seen: Picture, affine: Affine, now: Picture) -> tuple[Picture, NDArray[np.bool_]]:
+    """The place in the light of now, and where it lies."""
     size = (now.shape[1], now.shape[0])
-    moved: Picture = now.copy()
-    cv2.warpAffine(seen, affine, size, dst=moved, flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_TRANSPARENT)
-    there = cv2.warpAffine(np.full(seen.shape[:2], 255, np.uint8), affine, size, flags=cv2.INTER_NEAREST) > 0
-    lit = np.asarray(_lit(moved, now, there), np.uint8)
-    return np.asarray(np.where(there[..., None], lit, now), np.uint8)
+    moved = np.asarray(cv2.warpAffine(seen, affine, size, flags=cv2.INTER_LINEAR), np.uint8)
+    inside = np.full(seen.shape[:2], 255, np.uint8)
+    there = cv2.warpAffine(inside, affine, size, flags=cv2.INTER_LINEAR) == 255
+    return _lit(moved, now, there), there
 
 
 def _lit(moved: Picture, now: Picture, there: NDArray[np.bool_]) -> Picture:

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from edge.bundle import Branch, Scoring
 from edge.frames import Frame, Picture
 from edge.latent import Latent
-from edge.observer import Memory, Observer, Raw, Stopwatch, probability
+from edge.observer import Memory, Observer, Raw, Stopwatch, judged, probability
 from edge.places import Gatherer
 from edge.preprocess import InputSpec
 from edge.runtimes import Tensor
@@ -206,3 +206,13 @@ def test_a_model_of_a_route_sees_the_same_place_on_another_flight() -> None:
     assert 0 < apart[:, :, :400].mean() < 0.05
     np.testing.assert_array_equal(unknown[0, :3], unknown[0, 3:])  # nothing recalled: judged alone
     assert raw.head is not None
+
+
+def test_where_no_other_flight_was_nothing_is_judged() -> None:
+    known = np.zeros((80, 120), np.bool_)
+    known[:, :60] = True
+    sure = judged(known, (20, 30))
+    assert sure[:, :12].all()
+    assert not sure[:, 14:].any()
+    assert not judged(None, (20, 30)).any()
+    assert judged(np.ones((80, 120), np.bool_), (20, 30)).all()

@@ -38,12 +38,15 @@ def test_a_flight_is_kept_as_so_many_places_as_tell_it_apart(known: Places) -> N
 
 
 def test_every_picture_of_another_flight_is_recalled_in_its_own_light(known: Places) -> None:
-    walk = known.walk()
+    walk, covered = known.walk(), []
     for number, picture in enumerate(flight(GROUND, 7)):
         found = walk.recall(picture)
         assert found is not None, number
-        assert error(found, picture) < 8
-        assert abs(float(found.mean()) - float(picture.mean())) < 3
+        covered.append(float(found.known.mean()))
+        assert error(found.picture, picture) < 8
+        assert abs(float(found.picture.mean()) - float(picture.mean())) < 3
+    assert min(covered) > 0.7
+    assert np.mean(covered) > 0.93
 
 
 def test_what_was_not_there_is_not_in_what_is_recalled(known: Places) -> None:
@@ -51,13 +54,19 @@ def test_what_was_not_there_is_not_in_what_is_recalled(known: Places) -> None:
     picture[100:130, 200:230] = (0, 0, 255)
     found = known.walk().recall(picture)
     assert found is not None
-    assert (
-        error(
-            found[95:135, 195:235].repeat(3, 0).repeat(3, 1),
-            view(GROUND, 500)[95:135, 195:235].repeat(3, 0).repeat(3, 1),
-        )
-        < 12
-    )
+    place = (slice(100, 130), slice(200, 230))
+    assert np.abs(found.picture[place].astype(float) - view(GROUND, 500)[place]).mean() < 20
+
+
+def test_places_are_laid_side_by_side_where_one_does_not_cover_all() -> None:
+    gatherer = Gatherer()
+    for aside in (-110, 110):
+        gatherer.begin()
+        gatherer.add(view(GROUND, 500, aside=aside))
+    found = gatherer.places().walk().recall(view(GROUND, 500))
+    assert found is not None
+    assert found.known.mean() > 0.98
+    assert error(found.picture, view(GROUND, 500)) < 3
 
 
 def test_a_flight_does_not_recall_itself_if_told_so() -> None:
@@ -90,7 +99,9 @@ def test_what_the_other_flight_did_not_see_is_taken_from_now(known: Places) -> N
     picture = view(GROUND, 500, aside=150)  # a third of it lies outside of what any flight saw
     found = known.walk().recall(picture)
     assert found is not None
-    np.testing.assert_array_equal(found[:, -60:], picture[:, -60:])
+    np.testing.assert_array_equal(found.picture[:, -60:], picture[:, -60:])
+    assert not found.known[:, -60:].any()
+    assert found.known[100:-100, 100:200].all()
 
 
 def test_it_is_found_at_another_size_of_the_picture(known: Places) -> None:
@@ -98,8 +109,8 @@ def test_it_is_found_at_another_size_of_the_picture(known: Places) -> None:
     large = np.asarray(cv2.resize(small, None, fx=3, fy=3, interpolation=cv2.INTER_CUBIC), np.uint8)
     found = known.walk().recall(large)
     assert found is not None
-    assert found.shape == large.shape
-    assert error(found, large) < 10
+    assert found.picture.shape == large.shape
+    assert error(found.picture, large) < 10
 
 
 def test_a_motion_in_small_pixels_is_the_same_motion_in_pictures() -> None:
@@ -112,9 +123,9 @@ def test_light_is_followed_by_at_most_a_half() -> None:
     seen = view(GROUND, 300)
     still = np.eye(2, 3, dtype=np.float32)
     dark = np.asarray(seen * 0.7, np.uint8)
-    assert error(laid_on(seen, still, dark), dark) < 3
+    assert error(laid_on(seen, still, dark)[0], dark) < 3
     black = np.zeros_like(seen)
-    assert laid_on(seen, still, black).std() > 5  # a lens that is covered is not explained away
+    assert laid_on(seen, still, black)[0].std() > 5  # a lens that is covered is not explained away
 
 
 def test_a_match_needs_support() -> None:

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import io
 from pathlib import Path
 
 import numpy as np
 import pytest
+from rich.console import Console
 
 from edge.bundle import Branch, Manifest, ModelBundle, Scoring, load_bundle, write_bundle
 from edge.calibrate import calibrate
+from edge.describe import describe
 from edge.detector import open_detector, open_runtime
 from edge.errors import BundleError, UsageError
 from edge.survey import Plan
@@ -82,3 +85,11 @@ def test_a_new_calibration_takes_the_old_route_away(tmp_path: Path, flights: lis
     second = calibrate(first, plan(*flights[1:]))
     routes = {path.name for path in second.folder.glob("route-*.npz")}
     assert routes == {second.calibration().route}
+
+
+def test_inspect_says_that_it_compares_flights(bundle: ModelBundle) -> None:
+    console = Console(width=200, record=True, file=io.StringIO())
+    describe(bundle, console)
+    text = console.export_text()
+    assert "the second of the same place on another flight" in text
+    assert "MB of places that normal flights saw" in text

@@ -22,7 +22,7 @@ Random = np.random.Generator
 
 SMALLEST, LARGEST = 6.0, 64.0  # pixels of a foreign thing
 _COUNTS = (0, 1, 1, 2, 3)  # things in a crop
-_ALONE = 0.15  # of the crops have no earlier picture
+_ALONE = 0.15  # of the crops have no earlier picture; of a route, which is judged where it is known, none
 _NEW, _BOTH = 0.75, 0.15  # of a route: of things, seen now alone and on both flights; the rest on the other
 _VISIBLE = 0.03  # mean change of the colours below which nothing is there to see
 _ASIDE, _TURN = 0.7, 0.1  # pixels, degrees: how far the earlier picture may lie off
@@ -63,9 +63,9 @@ def example(windows: Windows, side: int, random: Random) -> Example:
     pictures, there = windows.drawn(random)
     clean, earlier, *back = _crops(pictures, side, random)
     back = [picture for picture, exists in zip(back, there[2:], strict=True) if exists]
-    alone = not there[1] or random.random() < _ALONE
     if windows.of_route:
-        return _of_route(windows, clean, clean if alone else earlier, random)
+        return _of_route(windows, clean, earlier if there[1] else clean, random)
+    alone = not there[1] or random.random() < _ALONE
     now, foreign = clean.copy(), np.zeros((side, side), np.float32)
     hurries = [bool(back) and not alone and random.random() < 0.4 for _ in range(random.choice(_COUNTS))]
     for hurry in sorted(hurries, reverse=True):  # first: it would wipe away and mark what was pasted earlier

@@ -21,6 +21,8 @@ import torch
 from numpy.typing import NDArray
 
 from edge.frames import Picture
+from edge.localize import shape_of
+from edge.observer import judged
 from edge.preprocess import pair_to_tensor
 from edge.tiles import mirrored
 from train.footage import Clip, Sampling, open_sampled
@@ -51,9 +53,12 @@ class HardPlaces:
         """The windows about which the network is most wrong, at most MOST."""
         kept: list[tuple[float, int, Windowed, list[bool]]] = []
         counter = itertools.count()
-        for stack, random in self._stacks(done):
+        for stack, random, known in self._stacks(done):
             assert stack[0] is not None
-            for wrong, place in peaks(probabilities(network, stack[0], stack[1], device)):
+            found = probabilities(network, stack[0], stack[1], device)
+            if known is not None:
+                found *= judged(known, shape_of(found))
+            for wrong, place in peaks(found):
                 window = window_at(stack, _beside(place, stack[0], random))
                 heapq.heappush(
                     kept, (wrong, next(counter), window, [picture is not None for picture in stack])
@@ -65,8 +70,10 @@ class HardPlaces:
         depth = self.pasts.depth
         return Windows(pictures.reshape(-1, depth, SIDE, SIDE, 3), there.reshape(-1, depth))
 
-    def _stacks(self, done: int) -> Iterator[tuple[list[Picture | None], np.random.Generator]]:
-        """Pictures through time, evenly spread over the clips."""
+    def _stacks(
+        self, done: int
+    ) -> Iterator[tuple[list[Picture | None], np.random.Generator, NDArray[np.bool_] | None]]:
+        """Pictures through time, evenly spread over the clips, and where they are judged."""
         frames, number, every = sum(clip.frames for clip in self.clips), 0, 0.0
         for clip in self.clips:
             history = self.pasts.of(clip)
@@ -79,7 +86,7 @@ class HardPlaces:
                     number += 1
                     self.on_frame(clip.name)
                     if random is not None:
-                        yield stack, random
+                        yield stack, random, history.known
 
 
 def looks(shape: tuple[int, ...]) -> int:

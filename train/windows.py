@@ -173,7 +173,10 @@ class _Past:
 
 
 class Past(Protocol):
-    """What lies beside the pictures of one clip."""
+    """What lies beside the pictures of one clip. `known`: where in the last one, height x width, flight would
+    judge; None for everywhere."""
+
+    known: NDArray[np.bool_] | None
 
     def stack(
         self, picture: Picture, stream_s: float, random: np.random.Generator | None
@@ -230,17 +233,23 @@ class Recollections:
 class _Recollection:
     def __init__(self, walk: Walk) -> None:
         self._walk = walk
+        self.known: NDArray[np.bool_] | None = None
 
     def stack(
         self, picture: Picture, stream_s: float, random: np.random.Generator | None
     ) -> list[Picture | None]:
-        return [picture] if random is None else [picture, self._walk.recall(picture)]
+        if random is None:
+            return [picture]
+        recalled = self._walk.recall(picture)
+        self.known = None if recalled is None else recalled.known
+        return [picture, None if recalled is None else recalled.picture]
 
 
 class History:
     """Flight's pairing, and what is further back than flight looks."""
 
     def __init__(self) -> None:
+        self.known: NDArray[np.bool_] | None = None
         self._pairs = Pairs()
         self._past: deque[_Past] = deque()
 
