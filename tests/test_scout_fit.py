@@ -13,6 +13,7 @@ from typer.testing import CliRunner
 from edge.errors import SkerryError, UsageError
 from edge.preprocess import InputSpec
 from tests.builders import folder_of
+from tests.route import flight, strip
 from tests.scouting import RECIPE, TINY, footage, ground
 from tests.test_checkpoint import trained as trained_cae
 from train import scout_fit
@@ -370,3 +371,23 @@ def test_other_footage_is_not_gone_on_with(flights: Path, tmp_path: Path) -> Non
         scout(flights, out, "--resume", "--folder-fps", 11)
     with pytest.raises(UsageError, match="falls to zero at epoch 2; leave it out to resume"):
         scout(flights, out, "--resume", "--epochs", 3)
+
+
+def test_the_command_trains_on_flights_of_one_route(tmp_path: Path) -> None:
+    land, home = strip(), tmp_path / "route"
+    for seed in range(4):
+        folder_of(home / f"flight{seed}", list(flight(land, seed, count=12)))
+    out = tmp_path / "route.ckpt"
+    quick = ("--recipe", "quick", "--batch", 1, "--epochs", 2, "--minutes", 0)
+    scout(home, out, "--route", *quick)
+    assert load_checkpoint(out).input.beside == "route"
+    scout(home, out, "--resume")
+    found = load_checkpoint(out)
+    assert (found.input.beside, len(found.history)) == ("route", 2)
+
+
+def test_a_training_without_a_route_does_not_go_on_with_one(flights: Path, tmp_path: Path) -> None:
+    out = tmp_path / "plain.ckpt"
+    scout(flights, out, "--recipe", "quick", "--batch", 1, "--epochs", 2, "--minutes", 0)
+    with pytest.raises(SkerryError, match="--route is not how it was trained"):
+        scout(flights, out, "--resume", "--route")

@@ -52,6 +52,8 @@ def resumed(start: Checkpoint, given: Mapping[str, object]) -> Plan:
     for name, value in given.items():
         known = getattr(start.recipe, "name" if name == "recipe" else name, None)
         if name != "epochs" and value is not None and value != known:
+            if name == "beside":
+                raise UsageError("--route is not how it was trained; leave it out to resume, or train anew")
             option = "--" + name.replace("_", "-")
             raise UsageError(
                 f"{option} {value} is not the checkpoint's own ({known}); leave it out to resume"
