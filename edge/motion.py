@@ -30,6 +30,12 @@ _AGREE = 1.5  # pixels from the fitted motion within which a vector supports it
 _SUPPORT = 0.4  # of the vectors must do so
 _TEXTURE = 2.0  # grey levels per pixel; below it a vector says nothing
 _LEAST = 30  # textured places; with fewer no motion of the camera could be seen either
+_AROUND = 9  # pixels: side of the square whose mean change vouches for the flow in its middle
+_FAINT = 2.0  # grey levels of change that are worth little, whatever the noise
+_SMOOTH, _FINE = 0.8, 2.0  # pixels: structure lies between the two, what is wider may be light
+_DARK = 12.0  # grey levels added before the logarithm, so that noise in the dark is no structure
+_NEAR = 21  # pixels: side of the square in which structure must have changed with the light
+_HALF = 0.25  # structure's part of a change of which half is believed; under a soft shadow it is a tenth
 
 STILL: Affine = np.eye(2, 3, dtype=np.float32)
 
@@ -119,15 +125,37 @@ def _unchanged(before: Gray, now: Gray) -> bool:
 
 
 def confidence(before: Gray, now: Gray, affine: Affine) -> Map:
-    """h x w in [0, 1]: flow is only believed where the picture changed otherwise than by the camera's motion.
+    """h x w in [0, 1]: flow is only believed where the picture changed otherwise than by the camera's motion,
+    and not by light alone.
 
-    The change is held against twice its own median over the picture, which is what noise and small errors
+    The change is held against twice its own median over the picture, which is what noise, rain and small errors
     of the fitted motion leave everywhere.
     """
     size = (now.shape[1], now.shape[0])
-    moved = cv2.warpAffine(before, affine, size, borderMode=cv2.BORDER_REPLICATE)
-    change = cv2.blur(cv2.absdiff(now, moved).astype(np.float32), (5, 5))
-    return np.asarray(change / (change + 2 * np.median(change) + 0.5), np.float32)
+    moved = np.asarray(cv2.warpAffine(before, affine, size, borderMode=cv2.BORDER_REPLICATE), np.uint8)
+    change = cv2.blur(cv2.absdiff(now, moved).astype(np.float32), (_AROUND, _AROUND))
+    usual = np.float32(2 * np.median(change) + _FAINT)
+    return np.asarray(change**2 / (change**2 + usual**2) * _of_things(moved, now), np.float32)
+
+
+def _of_things(before: Gray, now: Gray) -> Map:
+    """h x w in [0, 1]: 0 where only the light changed, 1 where a thing came or went.
+
+    Flow follows the soft edge of a passing shadow as if it were a thing, and faster than most. But light
+    takes its part of all that lies under it, so that fine structure stays as it was, in proportion; where a
+    thing moves, structure changes about as much as brightness.
+    """
+    old, new = (_logarithms()[cv2.GaussianBlur(picture, (0, 0), _SMOOTH)] for picture in (before, now))
+    whole = new - old
+    fine = whole - cv2.GaussianBlur(whole, (0, 0), _FINE)
+    part = cv2.blur(np.abs(fine), (_NEAR, _NEAR)) / (cv2.blur(np.abs(whole), (_NEAR, _NEAR)) + 0.5)
+    return np.asarray(part**4 / (part**4 + _HALF**4), np.float32)
+
+
+@cache
+def _logarithms() -> NDArray[np.float32]:
+    """Percent, of every grey level."""
+    return np.asarray(100 * np.log(np.arange(256) + _DARK), np.float32)
 
 
 def _texture(picture: Gray) -> Map:

@@ -99,6 +99,32 @@ def test_sensor_noise_on_a_still_picture_is_hardly_any_motion() -> None:
     assert found.speed.max() < 0.1 * 10 / WIDTH / 0.2
 
 
+def under_shadow(picture: Gray, edge: float, soft: float = 20.0) -> Gray:
+    """In half the light to the left of the edge, which is so many pixels wide."""
+    passed = np.clip((edge - np.arange(picture.shape[1])) / soft + 0.5, 0, 1)
+    return np.asarray(picture * (1 - 0.45 * passed), np.uint8)
+
+
+def test_the_soft_edge_of_a_passing_shadow_is_hardly_any_motion_and_a_thing_as_fast_is() -> None:
+    scene, mover = filmed(ground(), STILL) // 4 + 90, ground(5)[:40, :40]  # walked-on ground: faint structure
+    earlier, now = under_shadow(scene, 150), under_shadow(scene, 162)
+    earlier[100:140, 240:280] = mover
+    now[100:140, 252:292] = mover
+    found = movement(noisy(earlier, 1), noisy(now, 2), 0.2)
+    assert found is not None
+    seen = cv2.blur(found.speed, (31, 31))
+    assert seen[:, :210].max() < 0.25 * seen[105:135, 257:287].max()
+
+
+@pytest.mark.parametrize("gain", [1.3, 1 / 1.3])
+def test_a_step_of_exposure_is_hardly_any_motion(gain: float) -> None:
+    scene = filmed(ground(), STILL)
+    now = np.asarray(np.clip(scene * gain, 0, 255), np.uint8)
+    found = movement(noisy(scene, 1), noisy(now, 2), 0.2)
+    assert found is not None
+    assert found.speed.max() < 0.1 * 10 / WIDTH / 0.2
+
+
 def test_bare_ground_counts_as_a_camera_that_stands_still() -> None:
     bare = np.full((HEIGHT, WIDTH), 120, np.uint8)
     found = movement(noisy(bare, 1, 1.0), noisy(bare + 20, 2, 1.0), 0.2)  # and a cloud went away
