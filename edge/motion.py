@@ -128,8 +128,8 @@ def confidence(before: Gray, now: Gray, affine: Affine) -> Map:
     """h x w in [0, 1]: flow is only believed where the picture changed otherwise than by the camera's motion,
     and not by light alone.
 
-    The change is held against twice its own median over the picture, which is what noise, rain and small errors
-    of the fitted motion leave everywhere.
+    The change is held against twice its own median over the picture, which is what noise, rain and small
+    errors of the fitted motion leave everywhere.
     """
     size = (now.shape[1], now.shape[0])
     moved = np.asarray(cv2.warpAffine(before, affine, size, borderMode=cv2.BORDER_REPLICATE), np.uint8)
