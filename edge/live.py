@@ -21,6 +21,7 @@ log = logging.getLogger("skerry")
 State = Literal["watching", "stalled", "frozen", "reconnecting", "ended"]
 BACKOFF_S = (0.5, 10.0)  # the first pause before a camera is opened again, and the longest
 LATE_S = 0.1  # how long a look waits for a picture that is expected just now
+LEAD_S = 0.04  # how long before: a key frame takes that much longer to decode than the pictures between
 CLOSE_S = 0.3  # how long close() waits for a thread that may hang in a read
 
 
@@ -200,15 +201,23 @@ class LiveSource:
         capture = self._capture
         capture.came.clear()
         snap = capture.newest
-        if capture.thinned and capture.connected and snap is not None and snap.number == self._seen:
+        if capture.thinned and capture.connected and snap is not None and self._is_stale(snap):
             capture.came.wait(min(LATE_S, self._period_ns / 5e9))
         return capture.newest
 
+    def _is_stale(self, snap: Snap) -> bool:
+        """Seen, or so old that the next is about to come: else every look would be one picture behind."""
+        age_ns = self._clock.monotonic_ns() - snap.mono_ns
+        return snap.number == self._seen or age_ns > self._period_ns // 2
+
     def _keep_step(self, came_ns: int) -> None:
-        """Move the ticks, a little each time, to where this camera's pictures come: looked at while fresh."""
-        half_ns = self._period_ns // 2
-        off_ns = (came_ns - self._next_ns + half_ns) % self._period_ns - half_ns
-        most_ns = self._period_ns // 10
+        """Move the ticks, a little each time, to just before this camera's pictures come.
+
+        A look waits for the picture and has it at once; a tick behind it would let it grow old.
+        """
+        half_ns, most_ns = self._period_ns // 2, self._period_ns // 10
+        wanted_ns = came_ns - min(round(LEAD_S * 1e9), most_ns)
+        off_ns = (wanted_ns - self._next_ns + half_ns) % self._period_ns - half_ns
         self._next_ns += max(-most_ns, min(most_ns, off_ns))
 
     def close(self) -> None:
