@@ -40,10 +40,10 @@ class OnnxRuntime:
         options.log_severity_level = 3
         options.add_session_config_entry("session.intra_op.allow_spinning", "0")
         options.add_session_config_entry("session.inter_op.allow_spinning", "0")
-        self._failures = tuple(
-            error
-            for error in vars(native).values()
-            if isinstance(error, type) and issubclass(error, Exception)
+        known = (error for error in vars(native).values() if isinstance(error, type))
+        self._failures = (
+            *(error for error in known if issubclass(error, Exception)),
+            UnicodeDecodeError,  # of a message that quotes a damaged name
         )
         self._name = name
         self._session = self._opened(ort, model, options)

@@ -50,11 +50,20 @@ def parsed(data: bytes, name: str) -> ModelProto:
         model = onnx.load_model_from_string(data)
     except DecodeError:
         raise ExtractorError(f"{name} is not an ONNX model, or it is cut short") from None
+    if not all(isinstance(word, str) for word in _words(model.graph)):  # protobuf lets bytes through
+        raise ExtractorError(f"{name} is damaged: a name in it is no text")
     if not model.graph.node:
         raise ExtractorError(f"{name} is not an ONNX model: it holds no operations")
     if any(tensor.data_location == onnx.TensorProto.EXTERNAL for tensor in model.graph.initializer):
         raise ExtractorError(f"{name} keeps its weights in another file; save it with them inside")
     return model
+
+
+def _words(graph: GraphProto) -> Iterable[object]:
+    yield from (value.name for value in (*graph.input, *graph.output, *graph.initializer))
+    for node in graph.node:
+        yield from (*node.input, *node.output, node.op_type, node.domain)
+        yield from (attribute.name for attribute in node.attribute)
 
 
 def noted(model: ModelProto) -> InputSpec | None:

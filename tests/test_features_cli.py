@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 import onnx
 import pytest
+import torch
 from onnx import TensorProto, helper, numpy_helper
 from typer.testing import CliRunner, Result
 
@@ -18,6 +19,7 @@ from edge.errors import SkerryError
 from skerry import build
 from tests.builders import folder_of
 from tests.clips import FOLDER, pictures
+from tests.test_s3d import state_dict
 from train.feature_files import read_features
 
 PATCHES = FOLDER / "patches.onnx"
@@ -243,6 +245,32 @@ def test_folders_without_footage_and_places_that_cannot_be_written_are_one_sente
     (tmp_path / "file").touch()
     with pytest.raises(SkerryError, match=r"--out .*file cannot be written to: File exists"):
         features(flights, "--out", tmp_path / "file", *COMMON)
+
+
+@pytest.mark.slow
+def test_s3d_makes_features_from_its_weights_and_whose_they_are_is_said(
+    flights: Path, tmp_path: Path
+) -> None:
+    torch.save(state_dict(), tmp_path / "weights.pth")
+    given = (
+        "--weights",
+        tmp_path / "weights.pth",
+        "--frames",
+        14,
+        "--size",
+        32,
+        "--fps",
+        8,
+        "--folder-fps",
+        4,
+    )
+    result = invoke(flights / "calm" / "monday", "--out", tmp_path / "out", *given)
+    assert result.exit_code == 0, result.output
+    assert "extractor s3d: 1024 numbers of 14 pictures at 8 fps, a new clip every 1.75 s" in result.output
+    assert re.search(
+        r"weights weights.pth: sha256 [0-9a-f]{12}, not torchvision's published ones", result.output
+    )
+    assert read_features(tmp_path / "out" / "monday.npz").features.shape == (1, 1024)
 
 
 @pytest.mark.slow
