@@ -40,9 +40,8 @@ class OnnxRuntime:
         options.log_severity_level = 3
         options.add_session_config_entry("session.intra_op.allow_spinning", "0")
         options.add_session_config_entry("session.inter_op.allow_spinning", "0")
-        known = (error for error in vars(native).values() if isinstance(error, type))
-        self._failures = (
-            *(error for error in known if issubclass(error, Exception)),
+        self._failures: tuple[type[Exception], ...] = (
+            *(e for e in vars(native).values() if isinstance(e, type) and issubclass(e, Exception)),
             UnicodeDecodeError,  # of a message that quotes a damaged name
         )
         self._name = name
