@@ -107,8 +107,8 @@ def normal_recordings(checkpoint: Checkpoint, part: SplitName, footage: Sequence
     found = [path for clip in normal if (path := _behind(Path(clip.path))) is not None]
     if not found:
         raise UsageError(
-            "the normal recordings that the head was validated on are not to be found: name normal footage "
-            "with --footage"
+            "the normal recordings behind the features of the checkpoint are not to be found: name normal "
+            "footage with --footage"
         )
     return found
 

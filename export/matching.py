@@ -33,7 +33,7 @@ def matching_extractor(
             return replace(found, spec=trained)
     raise ExtractorError(
         f"the extractor {weights or source} ({first.spec.sha256[:12]}) is not the one that the head was "
-        f"trained with ({trained.sha256[:12]}): give that one, and --size as `skerry features` had it"
+        f"trained with ({trained.sha256[:12]}): give extractor.onnx, which lies beside its features"
     )
 
 

@@ -8,17 +8,20 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+import torch
 
 import skerry
 from edge.bundle import ModelBundle, load_bundle
 from edge.clip_detector import ClipStream
 from edge.detector import open_runtime
+from export.extractors import Asked, open_extractor
 from tests.broker import free_port
 from tests.builders import flying_bundle, folder_of, scene
 from tests.clips import FPS, pictures
 from tests.extractors import mil_checkpoint, network, opened
 from train.checkpoint import load_checkpoint
 from train.features import Job, do
+from train.s3d import S3D
 
 pytestmark = pytest.mark.slow
 
@@ -209,3 +212,23 @@ def test_the_bundle_is_calibrated_inspected_benched_compared_and_flown(
 
 def flown(recording: Path) -> tuple[object, ...]:
     return ("--source", recording, "--folder-fps", FPS, "--replay", "fast")
+
+
+@pytest.mark.timeout(900)  # each conversion takes ten seconds of a quiet core
+def test_s3d_and_its_head_become_a_bundle_in_which_it_flies_byte_for_byte(
+    tmp_path: Path, run: Run, normal: Path
+) -> None:
+    torch.manual_seed(0)
+    weights = tmp_path / "s3d.pth"
+    torch.save(S3D().state_dict(), weights)
+    opened_once = open_extractor(None, weights, Asked(frames=14, size=32, stride=7, fps=FPS))
+    checkpoint = mil_checkpoint(tmp_path / "mil.ckpt", opened_once.spec)
+    out = tmp_path / "b"
+    words = ("--weights", weights, "--size", 32, "--footage", normal, "--frames", 2)
+    words = (*words, "--min-rank-correlation", 0.9)  # untrained as it is, its logits hardly differ
+    assert run("export", checkpoint, *words, "--variants", "fp32,int8-cpu", "--out", out) == 0
+    made = load_bundle(out)
+    assert made.model("fp32") == opened_once.model
+    found = made.manifest.parity["int8-cpu"]
+    assert found.within_tolerance
+    assert len(made.model("int8-cpu")) < 0.3 * len(made.model("fp32"))
