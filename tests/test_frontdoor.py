@@ -22,7 +22,7 @@ from edge.errors import (
     UsageError,
 )
 
-NEEDS = {"train": "torch", "export": "onnx", "demo": "torch"}
+NEEDS = {"train": "torch", "features": "onnx", "export": "onnx", "demo": "torch"}
 RunVerb = Callable[..., tuple[int, str]]
 
 
