@@ -6,6 +6,7 @@ import ctypes
 import time
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta, timezone
+from functools import cache
 from pathlib import Path
 from typing import Protocol
 
@@ -64,6 +65,7 @@ class FakeClock:
         self.now_ns += round(seconds * 1e9)
 
 
+@cache
 def boot_id() -> str:
     """The kernel's id of this boot; monotonic times of different boots must never be compared."""
     try:
