@@ -1,6 +1,6 @@
 """Heads that score clips by their features, trained on bags.
 
-Both take `n x history x width`, oldest first, and give the newest clip's logit: `n`. `sequence` scores whole
+All take `n x history x width`, oldest first, and give the newest clip's logit: `n`. `sequence` scores whole
 streams, bags x length x width -> bags x length, and gives what `forward` gives window by window, but for the
 rounding of sums: where a stream begins, its first feature stands in for those that are missing.
 """
@@ -20,12 +20,13 @@ _LEAST_SPREAD = 0.1  # of the usual one: what varies less is not blown up beyond
 
 class HeadConfig(BaseModel):
     """`ranking`: the published three layers, which look at one clip. `causal`: a projection, depthwise
-    convolutions over the past with growing dilation, and prototypes.
+    convolutions over the past with growing dilation, and prototypes. `discriminant`: one weight for the root
+    of each number, worked out at once.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    kind: Literal["ranking", "causal"] = "ranking"
+    kind: Literal["ranking", "causal", "discriminant"] = "ranking"
     hidden: tuple[int, int] = (512, 32)  # of the ranking head
     second: Literal["linear", "relu"] = "linear"  # after its second layer, as released
     dropout: float = Field(default=0.6, ge=0, lt=1)
@@ -33,15 +34,17 @@ class HeadConfig(BaseModel):
     dilations: tuple[int, ...] = (1, 2, 4)
     prototypes: int = Field(default=16, ge=1, le=1024)  # usual ones, and as many foreign ones
     noise: float = Field(default=0.0, ge=0, le=10)  # added to features in training, in their own spread
+    axes: int = Field(default=60, ge=1, le=1024)  # of the discriminant: directions of most spread
+    shrinkage: float = Field(default=0.4, ge=0, le=1)  # of its covariance, towards equal spread along them
 
     @property
     def history(self) -> int:
         """Features that a score looks at."""
-        return 1 if self.kind == "ranking" else 1 + 2 * sum(self.dilations)
+        return 1 if self.kind != "causal" else 1 + 2 * sum(self.dilations)
 
 
 class Head(nn.Module):
-    """What both heads share."""
+    """What all heads share."""
 
     history: int
 
@@ -140,10 +143,66 @@ class CausalHead(Head):
         return logits, likeness
 
 
+class DiscriminantHead(Head):
+    """A weighted sum of the roots of the numbers in a feature: the linear discriminant between the clips of
+    anomalous bags and those of normal ones.
+
+    What is normal stands in bags of both classes and cancels out of the difference of their means, so that
+    points where only anomalous bags have anything, though its clips are few. Roots, for features are rarely
+    large and then very; directions of little spread are left out, for there are fewer clips than numbers.
+    """
+
+    history = 1
+
+    def __init__(self, config: HeadConfig, width: int) -> None:
+        super().__init__()
+        self._axes, self._shrinkage = config.axes, config.shrinkage
+        self.weight = nn.Parameter(torch.zeros(width))
+        self.bias = nn.Parameter(torch.zeros(1))
+
+    def forward(self, features: Tensor) -> Tensor:
+        return self.sequence(features)[:, -1]
+
+    def sequence(self, features: Tensor) -> Tensor:
+        logits: Tensor = _root(features) @ self.weight + self.bias
+        return logits
+
+    @torch.no_grad()
+    def fit(self, features: Tensor, anomalous: Tensor) -> None:
+        """n x width and n labels, each clip with that of its bag; the logits' spread over them becomes 1."""
+        rooted = _root(features)
+        spread = rooted.std(0)
+        scale = 1 / spread.clamp(min=float(spread.median()) * _LEAST_SPREAD + 1e-12)
+        centre = rooted.mean(0)
+        even = (rooted - centre) * scale
+        count = min(self._axes, len(even) - 2, even.shape[1])
+        _, size, axes = torch.svd_lowrank(even, q=min(count + 8, *even.shape), niter=4)
+        white = axes[:, :count] * (len(even) ** 0.5 / size[:count].clamp(min=1e-6))  # to spread 1 on each
+        weight = scale * (white @ self._direction(even @ white, anomalous))
+        weight /= (rooted @ weight).std().clamp(min=1e-12)
+        self.weight.copy_(weight)
+        self.bias.fill_(-float(centre @ weight))
+
+    def _direction(self, clips: Tensor, anomalous: Tensor) -> Tensor:
+        """The inverse of what both classes' covariance is on average, times the difference of their means."""
+        foreign, usual = clips[anomalous].mean(0), clips[~anomalous].mean(0)
+        within = torch.cat([clips[anomalous] - foreign, clips[~anomalous] - usual])
+        covariance = within.T @ within / len(within)
+        even = covariance.diagonal().mean() * torch.eye(len(covariance))
+        mixed = (1 - self._shrinkage) * covariance + self._shrinkage * even
+        return torch.linalg.solve(mixed, foreign - usual)
+
+
+def _root(features: Tensor) -> Tensor:
+    return features.sign() * features.abs().sqrt()
+
+
 def build_head(config: HeadConfig, width: int) -> Head:
     """For features of this width. Raises UsageError for a causal head without a past."""
     if config.kind == "ranking":
         return RankingHead(config, width)
+    if config.kind == "discriminant":
+        return DiscriminantHead(config, width)
     if not config.dilations or min(config.dilations) < 1:
         raise UsageError("a causal head needs dilations of 1 and more")
     return CausalHead(config, width)

@@ -19,8 +19,8 @@ from train.bags import SEGMENTS, Bag, segmented, stream
 from train.checkpoint import Checkpoint, Epoch, Record, versions
 from train.fit import copied, finite, memory_error_names_batch
 from train.footage import Splits
-from train.mil import CausalHead, Head, build_head
-from train.mil_losses import bag_cross_entropy, prototype_contrast, ranking
+from train.mil import CausalHead, DiscriminantHead, Head, build_head
+from train.mil_losses import bag_cross_entropy, clip_cross_entropy, prototype_contrast, ranking
 from train.mil_recipes import MilRecipe
 
 USUAL_AVERAGE = 8  # at most so many clips does a live score wait for
@@ -81,6 +81,9 @@ def fit_mil(
     drawn = Draws(recipe, bags.train)
     if isinstance(head, CausalHead):
         head.fit_scale(drawn.everything())
+    at_once = isinstance(head, DiscriminantHead)
+    if isinstance(head, DiscriminantHead):
+        head.fit(*drawn.labelled())
     head = head.to(device)
     optimiser = _optimiser(recipe, head)
     generator = torch.Generator().manual_seed(recipe.seed)
@@ -98,7 +101,7 @@ def fit_mil(
         head.train()
         total = torch.zeros((), device=device)
         with memory_error_names_batch(recipe.batch):
-            for step in range(recipe.STEPS):
+            for step in range(0 if at_once else recipe.STEPS):
                 for group in optimiser.param_groups:
                     group["lr"] = recipe.rate(done * recipe.STEPS + step)
                 loss = loss_of(recipe, head, drawn.batch(recipe.batch, generator, device))
@@ -107,6 +110,8 @@ def fit_mil(
                 optimiser.step()
                 total += loss.detach()
                 on_batch()
+            if at_once:
+                total += recipe.STEPS * _held_out_loss(recipe, head, drawn, device)
             unseen = _held_out_loss(recipe, head, held_out, device)
         epoch = Epoch(
             epoch=done + 1,
@@ -155,6 +160,8 @@ def loss_of(recipe: MilRecipe, head: Head, batch: Batch) -> Tensor:
     )
     if recipe.top:
         loss = loss + recipe.top * bag_cross_entropy(logits, batch.valid, batch.anomalous)
+    if recipe.every:
+        loss = loss + recipe.every * clip_cross_entropy(logits, batch.valid, batch.anomalous)
     if recipe.contrast and likeness is not None:
         loss = loss + recipe.contrast * prototype_contrast(likeness, logits, batch.valid, batch.anomalous)
     return loss
@@ -191,6 +198,12 @@ class Draws:
         return torch.cat(
             [self._form(bag, self._averages[0], False) for bag in (*self._anomalous, *self._normal)]
         )
+
+    def labelled(self) -> tuple[Tensor, Tensor]:
+        """The same, and of each whether its bag is anomalous."""
+        clips = self.everything()
+        foreign = sum(len(self._form(bag, self._averages[0], False)) for bag in self._anomalous)
+        return clips, torch.arange(len(clips)) < foreign
 
     @property
     def _averages(self) -> tuple[int, ...]:

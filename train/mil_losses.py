@@ -73,6 +73,17 @@ def bag_cross_entropy(logits: Tensor, valid: Tensor, anomalous: Tensor) -> Tenso
     return binary_cross_entropy_with_logits(top_mean(logits, valid), anomalous.float())
 
 
+def clip_cross_entropy(logits: Tensor, valid: Tensor, anomalous: Tensor) -> Tensor:
+    """Cross entropy between each clip and its bag's label, each bag counting the same.
+
+    Most clips of an anomalous bag are normal ones and so wrongly labelled; but such clips stand in normal
+    bags too, and what is alike in both classes cancels: what is left points to what only anomalous bags have.
+    """
+    wanted = anomalous.float()[:, None].expand_as(logits)
+    each = binary_cross_entropy_with_logits(logits, wanted, reduction="none") * valid
+    return (each.sum(1) / valid.sum(1)).mean()
+
+
 def prototype_contrast(
     likeness: Tensor, logits: Tensor, valid: Tensor, anomalous: Tensor, margin: float = 1.0
 ) -> Tensor:

@@ -1,0 +1,288 @@
+"""What the clip path finds in fights, learnt from labels of whole videos alone.
+
+    python benchmarks/fights.py FIGHT_SURV --extractor mobilenet_v2_features.onnx --features CACHE
+                                [--rows faithful,discriminant] [--seeds 2] [--epochs 2] [--json FILE] [--plot PNG]
+
+FIGHT_SURV holds the folders `fight` and `noFight` and videos.txt, the list of source videos. Features are
+made once and kept in CACHE. Source videos fall into eight parts: on three of them recipes are tuned
+(--develop) and thresholds set, the other five are tested, one after another, by heads that never saw them.
+A training that is done is kept too, so that a run that was stopped goes on.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from pydantic import BaseModel, ConfigDict, ValidationError
+from rich.console import Console
+from rich.table import Table
+
+from benchmarks.fight_bags import BagRules, Split, described, read_clips, sources, splits
+from benchmarks.mil_figures import HEADINGS, WAYS, Figures, cells, figures
+from benchmarks.mil_scores import Told, told, trained
+from benchmarks.motion_histograms import motion_extractor
+from benchmarks.score_plot import plot_bags
+from edge.clips import ExtractorSpec
+from edge.errors import SkerryError, UsageError, nearest
+from edge.progress import progress
+from export.extractors import Asked, open_extractor
+from train.bags import Bag
+from train.features import Extractor, extract_all, plan
+from train.mil_recipes import MilRecipe, mil_recipe
+
+CAPTION = (
+    "mean ± standard deviation over the parts (and seeds) tested. segment AUC: of every clip of all bags "
+    "pooled. accuracy to F1: whole videos, threshold from normal bags of other sources, of which one in five "
+    "stands above it; best accuracy: of the best threshold in hindsight. offline: with the whole video in hand; "
+    "streaming: causal, as in flight."
+)
+
+
+@dataclass(frozen=True)
+class Entry:
+    """A row: what is trained, on which features."""
+
+    recipe: str
+    motion: bool = False
+    differences: tuple[tuple[str, object], ...] = ()
+
+
+ROWS: dict[str, Entry] = {
+    "discriminant": Entry("discriminant"),
+    "faithful": Entry("faithful"),
+    "one-to-one": Entry("faithful", differences=(("pairing", "one-to-one"),)),
+    "small": Entry("small"),
+    "motion-discriminant": Entry("discriminant", motion=True),
+    "motion-faithful": Entry("faithful", motion=True),
+}
+
+
+class Run(BaseModel):
+    """One training and what it is worth on its part."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    row: str
+    part: str
+    seed: int
+    settings: str  # all that the figures depend on besides
+    parameters: int
+    offline: Figures
+    streaming: Figures
+
+
+@dataclass(frozen=True, eq=False)
+class Ground:
+    """Features of the set by one extractor, as bags' clips."""
+
+    clips: Sequence[Bag]
+    extractor: ExtractorSpec
+
+
+@dataclass(frozen=True)
+class Asks:
+    """What the command line says of a run."""
+
+    rules: BagRules
+    split_seed: int
+    seeds: int
+    epochs: int | None
+    develop: bool
+
+
+def main(
+    folder: Annotated[
+        Path, typer.Argument(help="The set: fight/, noFight/, videos.txt.", metavar="FIGHT_SURV")
+    ],
+    extractor: Annotated[Path, typer.Option(help="ONNX of what makes features of pictures.")],
+    features: Annotated[Path, typer.Option(help="Folder in which features and finished trainings are kept.")],
+    rows: Annotated[str, typer.Option(help=f"all, or some of {', '.join(ROWS)}.")] = "all",
+    fps: Annotated[float, typer.Option(help="Pictures a second.")] = 8.0,
+    frames: Annotated[int, typer.Option(help="Pictures of a clip.")] = 8,
+    stride: Annotated[int, typer.Option(help="Pictures from one clip's begin to the next.")] = 2,
+    clips: Annotated[
+        int, typer.Option(min=2, help="Clips of the set in a bag; one of them a fight, or none.")
+    ] = 4,
+    uses: Annotated[int, typer.Option(min=1, help="Bags in which each fight stands.")] = 2,
+    seeds: Annotated[int, typer.Option(min=1, help="Trainings of each part, from seed 0 on.")] = 2,
+    split_seed: Annotated[int, typer.Option(help="By which the sources are dealt out.")] = 0,
+    epochs: Annotated[int | None, typer.Option(help="Of 100 steps; else the recipe's own.")] = None,
+    develop: Annotated[
+        bool, typer.Option("--develop", help="Test the parts to tune on, not the five.")
+    ] = False,
+    json_file: Annotated[Path | None, typer.Option("--json", help="Write every figure.")] = None,
+    markdown: Annotated[Path | None, typer.Option(help="Write the tables as Markdown.")] = None,
+    plot: Annotated[Path | None, typer.Option(help="Draw a fight bag and a normal one, as PNG.")] = None,
+) -> None:
+    """Train on labels of whole videos, test on source videos that were never seen."""
+    console = Console(width=180)
+    asks = Asks(BagRules(clips, uses), split_seed, seeds, epochs, develop)
+    try:
+        chosen = choose(rows)
+        known = sources(folder / "videos.txt")
+        asked = Asked(fps=fps, frames=frames, stride=stride, pooling="mean-change")
+        made = {False: open_extractor(extractor, asked=asked), True: motion_extractor(frames, stride, fps)}
+        grounds = {
+            motion: ground(folder, made[motion], features / ("motion" if motion else extractor.stem), known)
+            for motion in sorted({ROWS[row].motion for row in chosen})
+        }
+        console.print(described(next(iter(grounds.values())).clips), style="dim", highlight=False)
+        kept = Kept(features / "trainings.jsonl")
+        found = [run for row in chosen for run in run_row(row, grounds[ROWS[row].motion], asks, kept)]
+        console.print(table(found))
+        console.print(CAPTION, style="dim", highlight=False)
+        if plot is not None:
+            plot_bags(example(grounds[ROWS[chosen[0]].motion], chosen[0], asks), plot)
+    except SkerryError as error:
+        console.print(f"fights: {error}", style="red", markup=False)
+        raise typer.Exit(error.exit_code) from None
+    if json_file is not None:
+        content = {"asked": asdict(asks), "runs": [run.model_dump() for run in found]}
+        json_file.write_text(json.dumps(content, indent=1) + "\n")
+    if markdown is not None:
+        markdown.write_text(as_markdown(found) + "\n")
+
+
+def choose(rows: str) -> list[str]:
+    """Raises UsageError for an unknown one."""
+    wanted = list(ROWS) if rows == "all" else rows.split(",")
+    for row in wanted:
+        if row not in ROWS:
+            raise UsageError(f"--rows {row!r} is unknown{nearest(row, ROWS)}; known: {', '.join(ROWS)}")
+    return wanted
+
+
+def ground(folder: Path, extractor: Extractor, out: Path, known: dict[str, str]) -> Ground:
+    """Features of every clip, made unless they are there. Raises UsageError where a clip has none."""
+    spec = extractor.spec
+    kept = out / f"{spec.fps:g}fps-{spec.frames}of-{spec.stride}"
+    jobs, missing = plan([folder / "fight", folder / "noFight"], kept)
+    if missing:
+        raise UsageError(missing[0])
+    failed = []
+    with progress(f"features of {extractor.name}") as tell:
+        for done, outcome in enumerate(extract_all(jobs, extractor), 1):
+            tell(done, len(jobs))
+            failed += [outcome.says] if outcome.state == "failed" else []
+    if failed:
+        raise UsageError(f"{len(failed)} clips have no features; the first: {failed[0]}")
+    return Ground(read_clips(kept, known), spec)
+
+
+class Kept:
+    """Trainings done so far, a line each; a line that does not fit is not believed."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._runs: dict[tuple[str, str, int, str], Run] = {}
+        for line in path.read_text().splitlines() if path.is_file() else ():
+            try:
+                run = Run.model_validate_json(line)
+            except ValidationError:
+                continue
+            self._runs[run.row, run.part, run.seed, run.settings] = run
+
+    def or_made(self, row: str, part: str, seed: int, settings: str, make: Callable[[], Run]) -> Run:
+        key = row, part, seed, settings
+        if key not in self._runs:
+            self._runs[key] = make()
+            with self._path.open("a") as file:
+                file.write(self._runs[key].model_dump_json() + "\n")
+        return self._runs[key]
+
+
+def recipe_of(row: str, asks: Asks, seed: int) -> MilRecipe:
+    entry = ROWS[row]
+    epochs = None if entry.recipe == "discriminant" else asks.epochs  # worked out at once
+    return mil_recipe(entry.recipe, seed=seed, epochs=epochs, **dict(entry.differences))
+
+
+def run_row(row: str, ground: Ground, asks: Asks, kept: Kept) -> Iterator[Run]:
+    for split in splits(ground.clips, asks.rules, asks.split_seed, asks.develop):
+        for seed in range(asks.seeds):
+            recipe = recipe_of(row, asks, seed)
+            settings = json.dumps(
+                [
+                    recipe.model_dump_json(),
+                    ground.extractor.model_dump_json(),
+                    asdict(asks.rules),
+                    asks.split_seed,
+                ]
+            )
+
+            def make(split: Split = split, recipe: MilRecipe = recipe, settings: str = settings) -> Run:
+                return one_run(row, split, recipe, ground.extractor, settings)
+
+            yield kept.or_made(row, split.name, seed, settings, make)
+
+
+def one_run(row: str, split: Split, recipe: MilRecipe, extractor: ExtractorSpec, settings: str) -> Run:
+    with progress(f"{row}, {split.name}, seed {recipe.seed}") as tell:
+        steps = iter(range(1, recipe.epochs * recipe.STEPS + 1))
+        head = trained(
+            recipe, split.train, extractor, lambda: tell(next(steps), recipe.epochs * recipe.STEPS)
+        )
+    test, validation = ([told(head, bag) for bag in bags] for bags in (split.test, split.validation))
+    both = {way: figures(test, validation, way) for way in WAYS}
+    return Run(
+        row=row, part=split.name, seed=recipe.seed, settings=settings, parameters=head.parameters, **both
+    )  # fmt: skip
+
+
+def example(ground: Ground, row: str, asks: Asks) -> tuple[list[Told], float, float]:
+    """The middling fight bag and the middling normal one of the first tested part, by their highest scores,
+    with the threshold and the seconds between scores."""
+    split = next(splits(ground.clips, asks.rules, asks.split_seed, asks.develop))
+    head = trained(recipe_of(row, asks, 0), split.train, ground.extractor)
+    test, validation = ([told(head, bag) for bag in bags] for bags in (split.test, split.validation))
+    threshold = figures(test, validation, "streaming").threshold
+    chosen = []
+    for anomalous in (True, False):
+        ordered = sorted(
+            (one for one in test if one.anomalous is anomalous), key=lambda one: float(one.streaming.max())
+        )
+        chosen.append(ordered[len(ordered) // 2])
+    return chosen, threshold, head.spec.period_s
+
+
+def by_row(runs: Sequence[Run]) -> dict[str, list[Run]]:
+    return {row: [run for run in runs if run.row == row] for row in dict.fromkeys(run.row for run in runs)}
+
+
+def lines(runs: Sequence[Run]) -> Iterator[list[str]]:
+    for row, mine in by_row(runs).items():
+        for way in WAYS:
+            size = f"{mine[0].parameters / 1e6:.2f} M" if mine[0].parameters > 9999 else mine[0].parameters
+            name = f"{row} ({size}), {way}"
+            yield [name, *cells([getattr(run, way) for run in mine])]
+
+
+def per_part(runs: Sequence[Run]) -> Iterator[list[str]]:
+    """Streaming, each tested part for itself."""
+    for row, mine in by_row(runs).items():
+        for part in dict.fromkeys(run.part for run in mine):
+            yield [f"{row}, {part}", *cells([run.streaming for run in mine if run.part == part])]
+
+
+def table(runs: Sequence[Run]) -> Table:
+    made = Table(*HEADINGS, box=None, pad_edge=False)
+    for line in (*lines(runs), *per_part(runs)):
+        made.add_row(*line)
+    return made
+
+
+def as_markdown(runs: Sequence[Run]) -> str:
+    blocks = []
+    for content in (lines(runs), per_part(runs)):
+        rule = ["---", *["---:"] * (len(HEADINGS) - 1)]
+        blocks.append("\n".join(f"| {' | '.join(line)} |" for line in (HEADINGS, rule, *content)))
+    return "\n\n".join([*blocks, CAPTION])
+
+
+if __name__ == "__main__":
+    typer.run(main)
