@@ -1,4 +1,4 @@
-"""Bags with known truth, made of the Surveillance Camera Fight set: clips of about two seconds, one after another.
+"""Bags with known truth, of the Surveillance Camera Fight set: clips of about two seconds, one after another.
 
 A normal bag is several noFight clips, an anomalous one the same with one fight clip among them. What is cut
 apart is the source videos, so no place and no camera is both learnt from and tested on.

@@ -1,7 +1,7 @@
 """What the clip path finds in fights, learnt from labels of whole videos alone.
 
     python benchmarks/fights.py FIGHT_SURV --extractor mobilenet_v2_features.onnx --features CACHE
-                                [--rows faithful,discriminant] [--seeds 2] [--epochs 2] [--json FILE] [--plot PNG]
+                                [--rows faithful,discriminant] [--seeds 2] [--epochs 2] [--plot PNG]
 
 FIGHT_SURV holds the folders `fight` and `noFight` and videos.txt, the list of source videos. Features are
 made once and kept in CACHE. Source videos fall into eight parts: on three of them recipes are tuned
@@ -38,8 +38,8 @@ from train.mil_recipes import MilRecipe, mil_recipe
 CAPTION = (
     "mean ± standard deviation over the parts (and seeds) tested. segment AUC: of every clip of all bags "
     "pooled. accuracy to F1: whole videos, threshold from normal bags of other sources, of which one in five "
-    "stands above it; best accuracy: of the best threshold in hindsight. offline: with the whole video in hand; "
-    "streaming: causal, as in flight."
+    "stands above it; best accuracy: of the best threshold in hindsight. offline: with the whole video in "
+    "hand; streaming: causal, as in flight."
 )
 
 

@@ -1,4 +1,4 @@
-"""Scores of bags -> the figures of the field, each way of looking for itself; of several runs, their spread."""
+"""Scores of bags -> the figures of the field, offline and streaming apart; of several runs, their spread."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ ALARMING = 0.2  # share of the normal bags to validate on that may stand above t
 
 
 class Figures(BaseModel):
-    """`threshold` is from normal bags of other sources; `hindsight`: the accuracy of the best one there was."""
+    """`threshold` is from normal bags of other sources; `hindsight`: the accuracy of the best there was."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 

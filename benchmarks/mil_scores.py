@@ -58,11 +58,10 @@ def trained(
 
 def told(made: Trained, bag: Bag) -> Told:
     assert bag.truth is not None, "figures need the truth of each clip"
-    with torch.inference_mode():
-        return Told(bag.name, bag.anomalous, bag.truth, _offline(made, bag), streaming(made, bag))
+    return Told(bag.name, bag.anomalous, bag.truth, offline(made, bag), streaming(made, bag))
 
 
-def _offline(made: Trained, bag: Bag) -> Floats:
+def offline(made: Trained, bag: Bag) -> Floats:
     """As published: 32 segments of the whole, each one's score spread over its clips. Of a head trained on
     streams: its logits, smoothed forwards and then backwards."""
     rule = made.recipe.normalise
@@ -75,8 +74,10 @@ def _offline(made: Trained, bag: Bag) -> Floats:
 def streaming(made: Trained, bag: Bag) -> Floats:
     """Window by window, as in flight."""
     seen = torch.from_numpy(windows(bag.features, made.spec))
-    return smoothed(made.head(seen).numpy(), made.spec)
+    with torch.inference_mode():
+        return smoothed(made.head(seen).numpy(), made.spec)
 
 
 def _logits(head: Head, features: NDArray[np.float32]) -> Floats:
-    return np.asarray(head.sequence(torch.from_numpy(features)[None])[0].numpy(), np.float64)
+    with torch.inference_mode():
+        return np.asarray(head.sequence(torch.from_numpy(features)[None])[0].numpy(), np.float64)
