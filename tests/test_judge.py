@@ -85,6 +85,11 @@ def test_a_video_is_judged_by_its_largest_score() -> None:
     strict = judge([NORMAL, FOUND, MISSED], 0.5, resamples=0).strict
     assert strict.video_accuracy.value == pytest.approx(1 / 3)
     assert strict.video_auc.value == pytest.approx(1 / 2)
+    assert strict.video_confusion is not None
+    assert strict.video_confusion.model_dump() == {
+        "true_positive": 1, "false_positive": 1, "true_negative": 0, "false_negative": 1
+    }  # fmt: skip
+    assert strict.video_precision.value == strict.video_recall.value == strict.video_f1.value == 0.5
     assert judge([FOUND, MISSED], 0.5, resamples=0).strict.video_auc.value is None
 
 
@@ -117,6 +122,10 @@ def test_without_a_threshold_only_what_needs_one_is_left_out() -> None:
         "delay_p90_s",
         "missed_events",
         "video_accuracy",
+        "video_confusion",
+        "video_precision",
+        "video_recall",
+        "video_f1",
     }
     assert without.strict.confusion is None
     assert without.strict.f1.value is None

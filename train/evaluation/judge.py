@@ -188,8 +188,17 @@ def _per_video(
     area = chance.figure(frames.micro_auc(scores, truth), lambda weights: roc_area(*pool.points(weights)))
     if threshold is None:
         return {"video_accuracy": _NONE, "video_auc": area}
-    right = ((scores >= threshold) == truth).astype(np.float64)
-    return {"video_accuracy": chance.measured(_share(right, np.ones(len(right)))), "video_auc": area}
+    alarms = scores >= threshold
+    hit, false, missed = ((alarms & truth), (alarms & ~truth), (~alarms & truth))
+    right, each = (alarms == truth), np.ones(len(truth))
+    return {
+        "video_accuracy": chance.measured(_share(right.astype(float), each)),
+        "video_auc": area,
+        "video_confusion": frames.confusion(scores, truth, threshold),
+        "video_precision": chance.measured(_share(hit.astype(float), alarms.astype(float))),
+        "video_recall": chance.measured(_share(hit.astype(float), truth.astype(float))),
+        "video_f1": chance.measured(_share(2.0 * hit, 2.0 * hit + false + missed)),
+    }
 
 
 def _legacy(

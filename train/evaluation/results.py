@@ -25,7 +25,7 @@ class Figure(Part):
 
 
 class Confusion(Part):
-    """Frames at the calibrated threshold; positive is abnormal."""
+    """Frames, or whole videos, at the calibrated threshold; positive is abnormal."""
 
     true_positive: int
     false_positive: int
@@ -61,8 +61,12 @@ class Strict(Part):
     delay_p90_s: float | None
     missed_events: int | None
     hours_outside_events: float
-    video_accuracy: Figure
+    video_accuracy: Figure  # whole videos: the highest causal score of each against the threshold
     video_auc: Figure
+    video_confusion: Confusion | None = None
+    video_precision: Figure = Figure(value=None)
+    video_recall: Figure = Figure(value=None)
+    video_f1: Figure = Figure(value=None)
 
 
 class Legacy(Part):

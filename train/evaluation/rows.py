@@ -129,6 +129,12 @@ def _places(strict: Strict) -> Iterator[Row]:
 
 def _videos(strict: Strict) -> Iterator[Row]:
     yield Row("Video accuracy", shown(strict.video_accuracy))
+    yield Row("Video precision", shown(strict.video_precision))
+    yield Row("Video recall", shown(strict.video_recall))
+    yield Row("Video F1", shown(strict.video_f1))
+    if found := strict.video_confusion:
+        yield Row("With something abnormal: alarm / none", f"{found.true_positive} / {found.false_negative}")
+        yield Row("Normal throughout: alarm / none", f"{found.false_positive} / {found.true_negative}")
     yield Row("Video AUC", shown(strict.video_auc))
 
 
