@@ -3,8 +3,8 @@
     python benchmarks/ped2_bags.py UCSD_PED2 --extractor mobilenet_v2_features.onnx --features CACHE
 
 The twelve test clips are anomalous videos, the sixteen training clips normal ones; four parts by clip are
-tested in turn. Most test clips are abnormal for most of their time and everything is one camera: a second check that
-the path learns, not a figure to hold against those of methods that see no anomaly while they learn.
+tested in turn. Most test clips are abnormal for most of their time and everything is one camera: a second
+check that the path learns, no figure to hold against methods that see no anomaly while they learn.
 """
 
 from __future__ import annotations

@@ -142,7 +142,7 @@ def test_its_logits_spread_by_one_and_its_window_is_its_sequence() -> None:
     head = build_head(HeadConfig(kind="discriminant", axes=3), 5)
     assert isinstance(head, DiscriminantHead)
     head.fit(features, torch.arange(200) < 100)
-    logits = head.sequence(features[None])[0]
+    logits = head.sequence(features[None])[0].detach()
     assert float(logits.std()) == pytest.approx(1, rel=0.01)
     assert torch.allclose(head(features[:, None]), logits)
 

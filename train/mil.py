@@ -190,7 +190,8 @@ class DiscriminantHead(Head):
         covariance = within.T @ within / len(within)
         even = covariance.diagonal().mean() * torch.eye(len(covariance))
         mixed = (1 - self._shrinkage) * covariance + self._shrinkage * even
-        return torch.linalg.solve(mixed, foreign - usual)
+        found: Tensor = torch.linalg.solve(mixed, foreign - usual)
+        return found
 
 
 def _root(features: Tensor) -> Tensor:
