@@ -24,6 +24,8 @@ from export.padding import fold_padding
 
 FEATURES = "features"
 _NOTE = "skerry.input"  # what the graph is told about its pixels
+# All that single pictures need: what else an input may one day have must not change the file and its digest.
+_NOTED = {"height", "width", "colour", "scale", "mean", "std", "resize"}
 _AXES = {4: ("batch", "colours", "height", "width"), 5: ("batch", "colours", "frames", "height", "width")}
 _POOLED = ("embed", "feature", "pool", "avgpool")  # in the name of an output that is meant
 _SMALL = 1024  # numbers; what is larger than shapes and paddings is left to the runtime
@@ -79,7 +81,7 @@ def noted(model: ModelProto) -> InputSpec | None:
 
 def note(model: ModelProto, spec: InputSpec) -> None:
     known = {entry.key: entry.value for entry in model.metadata_props}
-    helper.set_model_props(model, {**known, _NOTE: spec.model_dump_json()})
+    helper.set_model_props(model, {**known, _NOTE: spec.model_dump_json(include=_NOTED)})
 
 
 def shape_of(value: ValueInfoProto) -> tuple[int, ...]:

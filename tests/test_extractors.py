@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -168,6 +169,13 @@ def test_what_was_made_to_fly_is_taken_as_it_is(tmp_path: Path) -> None:
     assert again.picture.mean == PIXELS["imagenet"].mean
     with pytest.raises(ExtractorError, match=r"flies.onnx says itself which output and pixels it has; leave"):
         open_extractor(tmp_path / "flies.onnx", asked=Asked(pixels="0..1"))
+
+
+def test_what_is_written_about_pixels_is_what_pictures_need_and_no_more() -> None:
+    """A new field of inputs must not make every extractor another one."""
+    flying = parsed(open_extractor(PATCHES, asked=Asked(pixels="imagenet")).model, "patches")
+    (written,) = (entry.value for entry in flying.metadata_props if entry.key == "skerry.input")
+    assert set(json.loads(written)) == {"height", "width", "colour", "scale", "mean", "std", "resize"}
 
 
 def test_a_note_about_pixels_on_a_graph_that_does_not_fly_is_one_sentence(tmp_path: Path) -> None:
