@@ -17,6 +17,7 @@ import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Annotated
 
@@ -31,6 +32,7 @@ from edge.outbox import Outbox
 from edge.recordings import open_recording, sampled
 from edge.thresholds import LEAST_BLOCKS, smallest_rate
 from export.account import Account, Planted, draw_up, read_arrived, read_truth
+from export.clip_demo import NORMALS, PATROLS, Bags, begun_by, learn_clips
 
 _START_S = 30.0
 _FLIGHT_S = 120.0
@@ -50,6 +52,12 @@ class Footage:
     seconds: float
     planted: tuple[Planted, ...] = ()
     block_s: float = 5.0
+    bags: Bags | None = None  # of a model of clips
+
+    @property
+    def alarms(self) -> tuple[str, ...]:
+        """What calibration is asked for."""
+        return f"--false-alarms-per-hour={self.alarms_per_hour}", f"--block={self.block_s:g}"
 
     @property
     def alarms_per_hour(self) -> int:
@@ -66,6 +74,9 @@ def demo(
     ] = None,
     fps: Annotated[float, typer.Option(min=0.1, max=60, help="Frames looked at per second.")] = 4.0,
     seed: Annotated[int, typer.Option(min=0, help="Seed of the simulated archipelago.")] = 3,
+    clips: Annotated[
+        bool, typer.Option("--clips", help="Beside it train and fly a model of clips, from six more flights.")
+    ] = False,
 ) -> None:
     """Train, export, calibrate, fly and watch, all on this machine, in minutes.
 
@@ -73,11 +84,15 @@ def demo(
     with a table of what was planted and found, and a folder of pictures. Exit code 0 only when most intruders
     were found and the account adds up. Scores on simulated flights are not comparable with real data.
     """
+    if clips and video:
+        raise UsageError("--clips learns from flights with labels, which --video has none of; leave one out")
     console, began = Console(), time.monotonic()
     _prepare(out)
-    footage = _own(video, fps, out) if video else _simulated(out, fps, seed, console)
-    bundle = _learn(out, footage, console)
-    lines = _fly(out, bundle, footage, console)
+    footage = _own(video, fps, out) if video else _simulated(out, fps, seed, console, clips)
+    flown: tuple[object, ...] = ("--bundle", _learn(out, footage, console))
+    if footage.bags is not None:
+        flown = (*flown, "--clip-bundle", _learn_clips(out, footage, footage.bags, console))
+    lines = _fly(out, flown, footage, console)
     account = draw_up(footage.planted, read_arrived(lines), _left(out))
     console.print(_table(account, time.monotonic() - began))
     sheet = _save_sheet(account, out)
@@ -119,11 +134,12 @@ def _own(videos: Sequence[Path], fps: float, out: Path) -> Footage:
     return Footage((learn,), calibrate, patrol, fps, seconds, block_s=min(5.0, max(1.0, seconds / 8)))
 
 
-def _simulated(out: Path, fps: float, seed: int, console: Console) -> Footage:
+def _simulated(out: Path, fps: float, seed: int, console: Console, clips: bool) -> Footage:
     from train.simulator import FlightPlan, simulate_flights
 
     plan = FlightPlan(
-        width=640, height=360, fps=round(fps), seconds=40, seed=seed, normals=3, patrols=1, intruders=3,
+        width=640, height=360, fps=round(fps), seconds=40, seed=seed, intruders=3,
+        normals=3 + NORMALS * clips, patrols=1 + PATROLS * clips,
         smallest=140, largest=160, kinds=("boat",), shake=0.1, light=0.05,
     )  # fmt: skip  # calm air and large intruders: one 124 x 124 thumbnail sees no small ones
     columns = (TextColumn("simulating {task.description}"), BarColumn())
@@ -137,12 +153,14 @@ def _simulated(out: Path, fps: float, seed: int, console: Console) -> Footage:
                 task, description=name, completed=done, total=total
             ),
         )
-    first, second, third = (flight.video for flight in made.normal)
-    patrol = made.patrol[0]
+    first, second, third, *more = (flight.video for flight in made.normal)
+    patrol, *others = made.patrol
     assert patrol.truth is not None
-    console.print(f"simulated three normal flights and a patrol: {out / 'flights'}", highlight=False)
+    flights = f"{len(made.normal)} normal flights and {len(made.patrol)} with intruders"
+    console.print(f"simulated {flights}: {out / 'flights'}", highlight=False)
     truth = read_truth(patrol.truth)
-    return Footage((first, second), third, patrol.video, float(plan.fps), plan.seconds, truth)
+    bags = Bags(tuple(more), tuple(flight.video for flight in others)) if clips else None
+    return Footage((first, second), third, patrol.video, float(plan.fps), plan.seconds, truth, bags=bags)
 
 
 def _learn(out: Path, footage: Footage, console: Console) -> Path:
@@ -169,9 +187,13 @@ def _learn(out: Path, footage: Footage, console: Console) -> Path:
         style="dim",
         highlight=False,
     )
-    alarms = (f"--false-alarms-per-hour={wanted}", f"--block={footage.block_s:g}")
-    _skerry(console, "calibrate", bundle, *rate, *alarms, "--normal", footage.calibrate)
+    _skerry(console, "calibrate", bundle, *rate, *footage.alarms, "--normal", footage.calibrate)
     return bundle
+
+
+def _learn_clips(out: Path, footage: Footage, bags: Bags, console: Console) -> Path:
+    run = partial(_skerry, console)
+    return learn_clips(out, bags, footage.calibrate, footage.fps, footage.alarms, run)
 
 
 def _command(*words: object) -> list[str]:
@@ -190,7 +212,7 @@ def _show(console: Console, words: Sequence[object]) -> None:
     console.print(f"\n$ skerry {shlex.join(map(str, words))}", style="bold", highlight=False, soft_wrap=True)
 
 
-def _fly(out: Path, bundle: Path, footage: Footage, console: Console) -> Path:
+def _fly(out: Path, flown: Sequence[object], footage: Footage, console: Console) -> Path:
     """Daemon and subscriber as processes of their own, a broker between them. The subscriber's lines."""
     from export.loopback_broker import loopback_broker
 
@@ -200,7 +222,7 @@ def _fly(out: Path, bundle: Path, footage: Footage, console: Console) -> Path:
     with loopback_broker() as uri:
         broker = ("--broker", uri, "--broker-protocol", "3.1.1")
         listen = ("watch", *broker, "--json", "--save", out / "pictures")
-        fly = ("run", "--source", footage.patrol, "--bundle", bundle, "--state-dir", state, *broker)
+        fly = ("run", "--source", footage.patrol, *flown, "--state-dir", state, *broker)
         pace = ("--fps", f"{footage.fps:g}", "--replay", "fast", "--log", "warning")
         _show(console, listen)
         with _watching(listen, lines):
@@ -269,6 +291,8 @@ def _table(account: Account, seconds: float) -> Table:
     if ordered:
         both = f"{quantile(ordered, 0.5):.1f} / {quantile(ordered, 0.99):.1f} ms over {len(ordered)} events"
         table.add_row("frame decoded to ground, p50 / p99", both)
+    if begun_by(account):
+        table.add_row("incidents begun by", begun_by(account))
     table.add_row("every message arrived", "[red]no" if account.faults else "[green]yes")
     table.add_row("seconds in all", f"{seconds:.0f}")
     return table

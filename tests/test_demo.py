@@ -9,7 +9,9 @@ from pathlib import Path
 import pytest
 
 from edge.errors import UsageError
+from edge.events import Phase
 from edge.thresholds import smallest_rate, threshold_for
+from export.account import read_arrived
 from export.demo import Footage, _own, _prepare
 from tests.filming import film
 
@@ -35,6 +37,28 @@ def test_the_demo_finds_most_intruders_and_its_account_adds_up(tmp_path: Path) -
     assert "intruders found / planted" in done.stdout
     assert (tmp_path / "demo" / "pictures" / "incidents.png").is_file()
     assert (tmp_path / "demo" / "flights" / "patrol-01.truth.json").is_file()
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(900)
+def test_two_models_fly_together_and_it_is_said_which_began_each_incident(tmp_path: Path) -> None:
+    done = demo("--clips", "--out", tmp_path / "demo")
+    assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-2000:]
+    for verb in ("features", "train mil", "export", "calibrate", "run"):
+        assert f"$ skerry {verb}" in done.stdout
+    assert "--clip-bundle" in done.stdout
+    arrived = read_arrived(tmp_path / "demo" / "ground.jsonl")
+    begun = [one.event.raised_by for one in arrived if one.event.phase is Phase.BEGIN]
+    assert begun
+    assert set(begun) <= {"reconstruction", "clip"}
+    assert "incidents begun by" in done.stdout
+
+
+def test_a_persons_own_videos_have_no_labels_to_learn_clips_from(tmp_path: Path) -> None:
+    short = film(tmp_path / "short.mp4", seconds=0.2)
+    done = demo("--clips", "--out", tmp_path / "demo", "--video", short, "--video", short)
+    assert done.returncode == 2
+    assert "--clips learns from flights with labels" in done.stderr
 
 
 def test_one_video_is_not_enough(tmp_path: Path) -> None:
