@@ -56,6 +56,8 @@ def test_ranking_figures_by_hand() -> None:
     """Abnormal 0.2, 0.4, 0.7, 0.9 against 14 normal ones: below 0.2 are 10, at it 1, then 0.3 0.3 0.6."""
     strict = judge([NORMAL, FOUND, MISSED], None, resamples=0).strict
     assert strict.auc_micro.value == pytest.approx((10.5 + 13 + 14 + 14) / (4 * 14))
+    # without the first two of each: 0.2, 0.4, 0.7, 0.9 against 8 normal ones, of which 6 are 0.1
+    assert strict.auc_begun.value == pytest.approx((6 + 7 + 8 + 8) / (4 * 8))
     assert strict.auc_macro.value == pytest.approx((1 + 7 / 8) / 2)
     assert strict.macro_skipped == 1
     assert strict.average_precision.value == pytest.approx((1 + 1 + 3 / 4 + 4 / 8) / 4)

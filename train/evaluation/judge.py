@@ -22,6 +22,7 @@ from train.evaluation.scored import Bools, Floats, Scored
 
 _Fields: TypeAlias = dict[str, Any]  # some of a model's; pydantic refuses wrong and missing ones
 _NONE = Figure(value=None)
+BEGINNING = 2  # frames: one without a predecessor, and one whose predecessor had none to agree with
 
 
 def judge(
@@ -62,6 +63,7 @@ def _strict(
     macro, skipped = _macro(causal, abnormal, chance)
     return Strict(
         auc_micro=curve.figure(frames.micro_auc, roc_area),
+        auc_begun=_begun(videos, chance),
         auc_macro=macro,
         macro_skipped=skipped,
         average_precision=curve.figure(frames.average_precision, step_precision),
@@ -91,6 +93,17 @@ class _Curve:
         return self._chance.figure(
             value(self._scores, self._abnormal), lambda weights: of_points(*self._pool.points(weights))
         )
+
+
+def _begun(videos: Sequence[Scored], chance: Bootstrap) -> Figure:
+    """Micro AUC without the first BEGINNING looked-at frames of each video: a flight begins once, a data set
+    of cut clips with every one of them. Methods that predict leave out theirs too."""
+    later = [video.counted & (np.arange(len(video.counted)) >= BEGINNING) for video in videos]
+    if not any(which.any() for which in later):
+        return _NONE
+    causal = [video.causal[which] for video, which in zip(videos, later, strict=True)]
+    abnormal = [video.abnormal[which] for video, which in zip(videos, later, strict=True)]
+    return _Curve(causal, abnormal, chance).figure(frames.micro_auc, roc_area)
 
 
 def _macro(scores: Sequence[Floats], abnormal: Sequence[Bools], chance: Bootstrap) -> tuple[Figure, int]:

@@ -35,6 +35,7 @@ class Confusion(Part):
 
 class Strict(Part):
     auc_micro: Figure
+    auc_begun: Figure  # each video's first frames left out, in which nothing earlier was there to look at
     auc_macro: Figure
     macro_skipped: int  # videos without both classes, which no macro mean can hold
     average_precision: Figure

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+from train.evaluation.judge import BEGINNING
 from train.evaluation.results import Evaluation, Figure, Judgement, Strict
 
 NONE = "-"
@@ -84,6 +85,7 @@ def _ranking(judgement: Judgement) -> Iterator[Row]:
     strict, legacy = judgement.strict, judgement.legacy
     having = judgement.videos - strict.macro_skipped
     yield Row("AUC, all frames (micro)", shown(strict.auc_micro, 3), shown(legacy.auc_micro, 3))
+    yield Row(f"AUC without the first {BEGINNING} frames of each video", shown(strict.auc_begun, 3))
     yield Row(f"AUC, mean of {having} videos (macro)", shown(strict.auc_macro, 3), shown(legacy.auc_macro, 3))
     yield Row(f"Average precision (coin {strict.positive_rate:.2f})", shown(strict.average_precision, 3))
     yield Row("Equal error rate", shown(strict.equal_error_rate, 3))
