@@ -43,7 +43,7 @@ def published_segments(features: np.ndarray) -> np.ndarray:
     return np.stack(rows)
 
 
-@pytest.mark.parametrize("clips", [1, 2, 5, 31, 32, 33, 34, 64, 100, 321])
+@pytest.mark.parametrize("clips", [1, 2, 5, 31, 33, 34, 64, 100, 321])
 def test_segments_are_those_of_the_published_rule_but_for_the_last_clip(clips: int) -> None:
     """The published code leaves the very last clip out; here the last segment takes it in."""
     features = raw(1, True, clips)
@@ -65,6 +65,12 @@ def test_segments_cover_every_clip_in_order_and_hold_one_at_least(clips: int, se
     assert (spans[:, 1] > spans[:, 0]).all()
     assert (np.diff(spans[:, 0]) >= 0).all()
     assert set(range(clips)) == {clip for a, b in spans for clip in range(a, b)}
+
+
+def test_features_cut_into_segments_already_stay_as_they_are() -> None:
+    assert segment_spans(32).tolist() == [[n, n + 1] for n in range(32)]
+    features = raw(4, True, 32)
+    assert np.allclose(segmented(features, "none"), features)
 
 
 def test_a_bag_without_clips_is_one_sentence() -> None:

@@ -55,10 +55,13 @@ def segment_spans(clips: int, segments: int = SEGMENTS) -> Spans:
 
     With fewer clips than segments some hold none by this rule: they get the clip at which they begin, so a
     short video's clips stand several times. The last segment takes in the last clip, which the published
-    code leaves out. Halves are rounded up, as there.
+    code leaves out. Halves are rounded up, as there. As many clips as segments are those segments: features
+    that were published already cut stay as they are.
     """
     if clips < 1:
         raise UsageError("a bag needs one clip at least; this video is shorter than one")
+    if clips == segments:
+        return np.stack([np.arange(clips), np.arange(1, clips + 1)], axis=1).astype(np.int64)
     edges = np.floor(np.linspace(1, clips, segments + 1) + 0.5).astype(np.int64) - 1
     first, behind = edges[:-1], np.append(edges[1:-1], clips)
     return np.stack([first, np.maximum(behind, first + 1)], axis=1)
