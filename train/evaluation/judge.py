@@ -17,12 +17,11 @@ from train.evaluation.bootstrap import Bootstrap
 from train.evaluation.curves import Pool, Weights, best_f1, equal_error, roc_area, step_precision
 from train.evaluation.pixels import PixelFigures, count_pixels
 from train.evaluation.regions import RegionFigures, find
-from train.evaluation.results import Figure, Judgement, Legacy, Strict
+from train.evaluation.results import BEGINNING, Figure, Judgement, Legacy, Strict
 from train.evaluation.scored import Bools, Floats, Scored
 
 _Fields: TypeAlias = dict[str, Any]  # some of a model's; pydantic refuses wrong and missing ones
 _NONE = Figure(value=None)
-BEGINNING = 2  # frames: one without a predecessor, and one whose predecessor had none to agree with
 
 
 def judge(

@@ -11,6 +11,8 @@ from typing import Annotated
 
 from pydantic import BaseModel, ConfigDict, Field
 
+BEGINNING = 2  # frames: one without a predecessor, and one whose predecessor had none to agree with
+
 
 class Part(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")

@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from train.evaluation.judge import BEGINNING
-from train.evaluation.results import Evaluation, Figure, Judgement, Strict
+from train.evaluation.results import BEGINNING, Evaluation, Figure, Judgement, Strict
 
 NONE = "-"
 STRICT = (
