@@ -14,7 +14,7 @@ from edge.errors import UsageError
 from edge.jetson import Reading
 
 QUANTILES = ("p50", "p90", "p95", "p99", "max")
-EVERY_FRAME = ("decode", "preprocess", "motion", "infer", "score", "localize")
+EVERY_FRAME = ("decode", "preprocess", "motion", "recall", "infer", "score", "localize")
 ALERT = "alert"  # from the picture's capture until the broker has its event, or the disk where there is none
 FRAME = "frame"  # the sum of EVERY_FRAME
 MAX_BYTES = 20_000_000

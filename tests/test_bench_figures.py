@@ -31,6 +31,8 @@ def test_a_frame_is_the_sum_of_what_is_done_to_every_frame() -> None:
     assert times.frames() == [3.0, 7.0]
     assert list(times.quantiles()) == ["decode", "infer", "snapshot", "frame", "alert"]
     assert times.percentiles()["frame"]["max"] == 7.0
+    times.add({"decode": 1_000_000, "recall": 20_000_000, "infer": 2_000_000})
+    assert times.frames()[-1] == 23.0
 
 
 def test_the_board_is_summed_up_over_the_run() -> None:

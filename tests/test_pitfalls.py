@@ -280,7 +280,7 @@ def test_9_latency_is_of_single_frames_after_a_warm_up_with_every_stage_in_it(
     times = measure(bundle, normal, 3, "fp32", seen.append)
     assert len(seen) == WARM_UP + 3
     every = {"decode", "preprocess", "infer", "score", "localize"}
-    assert {*every, "motion"} == set(EVERY_FRAME)
+    assert {*every, "motion", "recall"} == set(EVERY_FRAME)
     assert {*every, "snapshot", "outbox"} <= set(times.stages)
     assert {len(values) for values in times.stages.values()} == {3}
     assert all(value > 0 for name in every for value in times.stages[name])
