@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import re
 import shutil
@@ -71,3 +72,14 @@ def mosquitto(tmp_path: Path) -> Iterator[Mosquitto]:
     broker = Mosquitto(folder)
     yield broker
     broker.stop(kill=True)
+
+
+@pytest.fixture(autouse=True)
+def _no_log_of_another_test() -> Iterator[None]:
+    """A verb run within a test writes its log to that test's stderr. It is closed later, and what then goes
+    there is an error in a test that did nothing."""
+    yield
+    logger = logging.getLogger("skerry")
+    logger.handlers[:] = []
+    logger.setLevel(logging.NOTSET)
+    logger.propagate = True
