@@ -19,6 +19,8 @@ from train.checkpoint import load_checkpoint
 from train.cli import app
 from train.mil_recipes import MilRecipe
 
+pytestmark = pytest.mark.slow  # trains: the check stays under two minutes
+
 SKERRY = [sys.executable, "-m", "skerry"]
 CPU = ("--device", "cpu")
 

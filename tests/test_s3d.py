@@ -15,6 +15,8 @@ from numpy.typing import NDArray
 
 from train.s3d import CLASSES, S3D, WeightsError, load_s3d, weights_digest
 
+pytestmark = pytest.mark.slow  # a 3D network takes its time: the check stays under two minutes
+
 Array = NDArray[np.float64]
 
 # As the paper tabulates them and torchvision numbers them: place in `features`, input channels, then the four

@@ -17,6 +17,8 @@ from edge.errors import UsageError
 from train.bags import Bag
 from train.mil_recipes import mil_recipe
 
+pytestmark = pytest.mark.slow  # trains: the check stays under two minutes
+
 WIDTH = 8
 ROOT = Path(ucf_crime.__file__).parents[1]
 

@@ -280,6 +280,7 @@ def routes(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return home
 
 
+@pytest.mark.slow
 def test_beside_a_picture_of_a_route_lies_the_same_place_on_another_flight(routes: Path) -> None:
     found = read_windows([routes], SAMPLING, 0, budget=60 * BYTES, beside="route")
     assert found.train.of_route
