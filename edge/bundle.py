@@ -105,6 +105,7 @@ class Calibration(_Part):
     variant: str
     statistics: FileName | None  # None: the score needs none (clip bundles)
     route: FileName | None = None  # places of the route (see `edge.places`), of models that look at them
+    judged: Annotated[float, Field(ge=0, le=1)] | None = None  # of each flight, what the others had seen
     created: AwareDatetime
 
 

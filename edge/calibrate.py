@@ -33,6 +33,7 @@ from edge.yardsticks import Yardsticks, mute, scale_of, stretched
 # a pixel belongs to a box.
 RELEASE = 0.7
 _BOX = 0.4
+_ONE_ROUTE = 0.25  # of the pictures, seen by another flight too: below, they are flights of different routes
 FPS = 2.0  # frames looked at per second where nobody says otherwise
 
 
@@ -61,9 +62,21 @@ def calibrate(
     files = {name: data}
     if places is not None:
         route = bytes_of(places)
-        files[f"route-{sha256(route).hexdigest()[:8]}.npz"] = route
-        found = found.model_copy(update={"route": next(reversed(files))})
+        name = f"route-{sha256(route).hexdigest()[:8]}.npz"
+        files[name] = route
+        found = found.model_copy(update={"route": name, "judged": _shared(seen)})
     return _written(bundle, found, files)
+
+
+def _shared(seen: Sequence[Observed]) -> float:
+    """How much of each flight the others had seen. Raises UsageError for flights of different routes."""
+    share = float(np.mean([frame.judged for frame in seen]))
+    if share < _ONE_ROUTE:
+        raise UsageError(
+            f"only {share:.0%} of what each flight shows was seen by another one: name flights of one route, "
+            "with a camera that looks the same way, or take a model without --route"
+        )
+    return share
 
 
 def own_rate(bundle: ModelBundle, asked: float | None) -> float:

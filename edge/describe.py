@@ -109,7 +109,8 @@ def _calibration(bundle: ModelBundle) -> Iterator[tuple[str, str]]:
     )
     if found.route is not None:
         size = (bundle.folder / found.route).stat().st_size / 1e6
-        yield "route", f"{found.route}, {size:.1f} MB of places that normal flights saw"
+        shared = "" if found.judged is None else f"; {found.judged:.0%} of each was seen by another one"
+        yield "route", f"{found.route}, {size:.1f} MB of places that normal flights saw{shared}"
     yield "looks at", f"{found.view[1]} x {found.view[0]} pixels{_seen(bundle)}"
 
 

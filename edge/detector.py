@@ -128,7 +128,7 @@ class CalibratedDetector:
         watch.lap("score")
         found = () if heat is None else boxes(heat, self._level, frame.width, frame.height)
         watch.lap("localize")
-        return Finding(score=score, heat=heat, boxes=found, stages_ns=watch.laps)
+        return Finding(score=score, heat=heat, boxes=found, stages_ns=watch.laps, judged=raw.judged)
 
 
 def peak(heats: Sequence[Map | None]) -> float:

@@ -32,6 +32,7 @@ NAME = r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$"
 Name = Annotated[str, Field(pattern=NAME)]
 Text = Annotated[str, Field(max_length=200, pattern=r"^[^\x00-\x1f\x7f-\x9f]*$")]
 Finite = Annotated[float, Field(allow_inf_nan=False)]
+Share = Annotated[float, Field(ge=0, le=1)]
 Count = Annotated[int, Field(ge=0, le=2**63 - 1)]
 Pixels = Annotated[int, Field(ge=0, le=65_535)]
 
@@ -131,6 +132,7 @@ class Health(_Message):
     frames_scored: Count
     frames_skipped: Count
     blind_s: Annotated[float, Field(ge=0, allow_inf_nan=False)]
+    judged: Share | None = None  # mean of the scored pictures: the rest lay where no normal flight was
     score_p50: Finite | None = None
     score_p99: Finite | None = None
     threshold: Finite

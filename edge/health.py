@@ -26,14 +26,21 @@ class Vitals:
     frames_read: int = 0
     frames_scored: int = 0
     blind_ns: int = 0
+    _judged: float = 0.0  # shares of pictures, summed
     _stages: dict[str, deque[float]] = field(default_factory=lambda: defaultdict(lambda: deque(maxlen=_KEPT)))
     _scores: deque[float] = field(default_factory=lambda: deque(maxlen=_KEPT))
 
-    def scored(self, score: float, stages_ns: Mapping[str, int]) -> None:
+    def scored(self, score: float, stages_ns: Mapping[str, int], judged: float = 1.0) -> None:
         self.frames_scored += 1
+        self._judged += judged
         self._scores.append(score)
         for name, taken in stages_ns.items():
             self._stages[name].append(taken / 1e6)
+
+    @property
+    def judged(self) -> float | None:
+        """Mean share of the pictures that the model could judge; None before the first."""
+        return self._judged / self.frames_scored if self.frames_scored else None
 
     def drain(self) -> tuple[tuple[float, float] | None, dict[str, Latency]]:
         """(p50, p99) of the scores or None, and each stage's latency, since the last call."""

@@ -40,12 +40,16 @@ class Stopwatch:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Raw:
-    """What one frame shows, before anything is known of what is normal; None for what this model lacks."""
+    """What one frame shows, before anything is known of what is normal; None for what this model lacks.
+
+    `judged`: share of the picture that the model could hold against something.
+    """
 
     error: Map | None = None
     head: Map | None = None
     features: Features | None = None
     speed: Map | None = None
+    judged: float = 1.0
 
     def maps(self, scoring: Scoring, latent: Latent | None) -> list[Map | None]:
         """One windowed map per branch; None where a branch has no evidence of this frame."""
@@ -91,9 +95,10 @@ class Observer:
         evidence = self._evidence(pair, watch)
         features = evidence[HEAD:] if len(evidence) > HEAD else None
         head = probability(evidence[:HEAD])
-        if self._walk is not None:
-            head *= judged(None if recalled is None else recalled.known, shape_of(head))
-        return Raw(head=head, features=features, speed=pair.speed)
+        if self._walk is None:
+            return Raw(head=head, features=features, speed=pair.speed)
+        sure = judged(None if recalled is None else recalled.known, shape_of(head))
+        return Raw(head=head * sure, features=features, speed=pair.speed, judged=float(sure.mean()))
 
     def skip(self, frame: Frame) -> None:
         """Keep a frame for pairing with later ones without looking at it."""

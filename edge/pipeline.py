@@ -25,7 +25,8 @@ Heat = NDArray[np.float32]  # map height x width; at 1.0 one branch alone would 
 class Finding:
     """What a detector says of one frame. `boxes` are in native pixels, hottest first.
 
-    `raised_by`: the kind of model that the score is from, where several fly.
+    `raised_by`: the kind of model that the score is from, where several fly. `judged`: share of the picture
+    that the model could hold against something.
     """
 
     score: float
@@ -33,6 +34,7 @@ class Finding:
     boxes: tuple[Box, ...] = ()
     stages_ns: Mapping[str, int] = field(default_factory=dict)
     raised_by: str | None = None
+    judged: float = 1.0
 
 
 class EndOfStream(Exception):  # noqa: N818 - an end, not an error

@@ -78,7 +78,7 @@ class FlightRecorder:
         if step is not None:
             self._tell(step, frame, finding)
         stages = {**finding.stages_ns, "record": time.perf_counter_ns() - started}
-        self.vitals.scored(finding.score, stages)
+        self.vitals.scored(finding.score, stages, finding.judged)
         self._seen_ns = self.clock.monotonic_ns()
         if self.vitals.frames_scored == 1:
             self.tell_systemd("READY=1\nSTATUS=watching")
@@ -113,6 +113,7 @@ class FlightRecorder:
             frames_scored=self.vitals.frames_scored,
             frames_skipped=self.source.skipped,
             blind_s=self.vitals.blind_ns / 1e9,
+            judged=self.vitals.judged,
             score_p50=scores[0] if scores else None,
             score_p99=scores[1] if scores else None,
             threshold=self.incidents.levels.threshold,

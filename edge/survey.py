@@ -57,6 +57,7 @@ class Observed:
     stream_s: float
     cells: tuple[NDArray[np.float32] | None, ...]
     typical: tuple[float, ...]
+    judged: float = 1.0  # share of the picture that the model could hold against something
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -139,9 +140,8 @@ class Survey:
     ) -> Observed:
         maps = memory(raw.maps(self._scoring, latent), stream_s)
         typical = tuple(math.nan if m is None else float(np.median(m)) for m in maps)
-        return Observed(
-            fold, recording, stream_s, tuple(None if m is None else cells(m) for m in maps), typical
-        )
+        found = tuple(None if m is None else cells(m) for m in maps)
+        return Observed(fold, recording, stream_s, found, typical, raw.judged)
 
     def _frames(self) -> Iterator[tuple[int, int, Numbered, Observer]]:
         single, current, observer, count = len(self._plan.footage) == 1, -1, None, 0

@@ -87,4 +87,5 @@ class Together:
             boxes=latest.boxes if latest else (),
             stages_ns=stages,
             raised_by=louder.kind,
+            judged=latest.judged if latest else 1.0,
         )

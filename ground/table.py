@@ -7,7 +7,7 @@ from rich.console import Group
 from rich.table import Table
 from rich.text import Text
 
-from edge.events import Box, Event, Phase, Severity
+from edge.events import Box, Event, Health, Phase, Severity
 from ground.view import Drone, GroundView, Incident, Now, printable
 
 SHOWN_BOXES = 3
@@ -120,12 +120,20 @@ def _health(drone: Drone) -> list[Text]:
     if health is None:
         return [Text("-")] * 5
     return [
-        Text(health.camera, "" if health.camera in ("watching", "ended") else "red"),
+        _camera(health),
         Text(str(health.frames_scored)),
         Text(str(health.frames_skipped)),
         Text(seconds_text(health.blind_s), "yellow" if health.blind_s >= 1 else ""),
         Text(f"{health.outbox_depth} ({seconds_text(health.outbox_age_s)})" if health.outbox_depth else "0"),
     ]
+
+
+def _camera(health: Health) -> Text:
+    """Its state, and how much of what it shows can be judged, where that is not all."""
+    text = Text(health.camera, "" if health.camera in ("watching", "ended") else "red")
+    if health.judged is not None and health.judged < 1:
+        text.append(f" {int(100 * health.judged)}%", "yellow")  # rounded down: not all is not 100%
+    return text
 
 
 def _account(view: GroundView, broker: str) -> Text:

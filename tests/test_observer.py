@@ -199,8 +199,10 @@ def test_a_model_of_a_route_sees_the_same_place_on_another_flight() -> None:
         observer = Observer(runtime, spec, PAIRS, SIZE, gatherer.places().walk())
         watch = Stopwatch()
         raw = observer.look(frame(view(land, 400), 0), watch)
-        observer.look(frame(view(strip(seed=9), 400), 1), watch)
+        off = observer.look(frame(view(strip(seed=9), 400), 1), watch)
     assert "recall" in watch.laps
+    assert raw.judged > 0.7
+    assert off.judged == 0
     known, unknown = runtime.given[0], runtime.given[-1]
     apart = np.abs(known[0, :3] - known[0, 3:])
     assert 0 < apart[:, :, :400].mean() < 0.05

@@ -177,6 +177,14 @@ def test_health_says_what_was_watched_and_what_was_blind() -> None:
     assert health.score_p50 == 2
 
 
+def test_health_says_how_much_of_what_was_seen_could_be_judged() -> None:
+    flight = make_flight()
+    assert flight.recorder.health().judged is None
+    for judged in (1.0, 0.5, 0.0):
+        flight.recorder.observe(frame(scene(0)), Finding(1.0, judged=judged))
+    assert flight.recorder.health().judged == pytest.approx(0.5)
+
+
 def test_finishing_ends_the_incident_and_reports_health_once_more() -> None:
     flight = make_flight()
     flight.see(12)

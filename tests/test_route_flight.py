@@ -68,6 +68,21 @@ def test_one_flight_is_no_route(tmp_path: Path, flights: list[Path]) -> None:
         calibrate(of_route(tmp_path / "b"), plan(flights[0]))
 
 
+def test_off_its_route_it_says_that_it_could_not_judge(bundle: ModelBundle) -> None:
+    with open_runtime(bundle, "fp32") as runtime:
+        detector = open_detector(bundle, runtime)
+        on = detector.inspect(frame(view(LAND, 500), 0))
+        off = detector.inspect(frame(view(strip(seed=9), 500), 1))
+    assert on.judged > 0.7
+    assert off.judged == 0
+
+
+def test_flights_of_different_routes_are_refused(tmp_path: Path) -> None:
+    apart = [folder_of(tmp_path / f"f{seed}", list(flight(strip(seed), seed))) for seed in (1, 2)]
+    with pytest.raises(UsageError, match="flights of one route"):
+        calibrate(of_route(tmp_path / "b"), plan(*apart))
+
+
 def test_a_calibration_without_a_route_is_refused(tmp_path: Path, bundle: ModelBundle) -> None:
     copy = of_route(tmp_path / "b")
     statistics = bundle.calibration().statistics
@@ -92,4 +107,6 @@ def test_inspect_says_that_it_compares_flights(bundle: ModelBundle) -> None:
     describe(bundle, console)
     text = console.export_text()
     assert "the second of the same place on another flight" in text
-    assert "MB of places that normal flights saw" in text
+    assert "MB of places that normal flights saw; " in text
+    assert "% of each was seen by another one" in text
+    assert (bundle.calibration().judged or 0) > 0.7

@@ -27,13 +27,14 @@ class Scripted:
 
     answer: Callable[[float], float]
     name: str = "infer"
+    judged: float = 1.0
     asked: list[float] = field(default_factory=list)
 
     def inspect(self, frame: Frame) -> Finding:
         self.asked.append(frame.stream_s)
         score = self.answer(frame.stream_s)
         heat = np.full((2, 2), frame.stream_s, np.float32)
-        return Finding(score, heat, (BOX,) if score > 4 else (), {self.name: 1})
+        return Finding(score, heat, (BOX,) if score > 4 else (), {self.name: 1}, judged=self.judged)
 
 
 def calibration_with(maxima: Sequence[float], tmp_path: Path, rate: float = 6.0) -> Calibration:
@@ -119,6 +120,12 @@ def test_a_clip_that_raises_shows_the_places_of_the_last_look(tmp_path: Path) ->
     assert raised.heat is not None
     assert raised.heat.max() == 1.5
     assert found[2.0].boxes == ()
+
+
+def test_what_could_not_be_judged_is_what_the_one_that_knows_places_could_not(tmp_path: Path) -> None:
+    places, clips = Scripted(quiet, judged=0.3), Scripted(quiet)
+    together = Together(*voices(tmp_path, places, clips), fps=2.0)
+    assert [together.inspect(one).judged for one in frames(1)] == [0.3] * 8
 
 
 def test_a_single_strange_look_raises_nothing_where_two_must_agree(tmp_path: Path) -> None:

@@ -168,6 +168,18 @@ def test_health_tells_of_an_event_that_never_came_once_the_outbox_is_empty() -> 
     assert view.gaps == 2
 
 
+@pytest.mark.parametrize(
+    ("share", "shown"),
+    [(None, "watching"), (0.4199, "watching 41%"), (0.9999, "watching 99%"), (1.0, "watching")],
+)
+def test_the_ground_sees_how_much_of_the_picture_could_be_judged(share: float | None, shown: str) -> None:
+    view = GroundView()
+    send(view, health(judged=share))
+    row = next(line for line in screen(view).splitlines() if "skye/d1" in line)
+    assert f" {shown}  " in row
+    assert ("%" in row) == ("%" in shown)
+
+
 def test_the_states_of_a_drone() -> None:
     view = GroundView()
     newer = UUID(int=9)
