@@ -8,16 +8,16 @@ from __future__ import annotations
 
 from typing import Literal
 
-import cv2
 import numpy as np
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field
 
 from edge.frames import Picture
+from edge.shrinking import shrunk
 
 
 class InputSpec(BaseModel):
-    """What the model wants to see. `resize`: `area` averages all source pixels (cv2.INTER_AREA).
+    """What the model wants to see. `resize`: `area` averages all source pixels (see `edge.shrinking`).
 
     `frames`: 2 for a picture and another one that lies on it. `beside`: which one that is, an `earlier`
     picture (see `edge.pairs`) or the same place on another flight of the `route` (see `edge.places`).
@@ -41,7 +41,7 @@ class InputSpec(BaseModel):
 
 def to_tensor(image: Picture, spec: InputSpec) -> NDArray[np.float32]:
     """H x W x 3 BGR uint8 -> 1 x 3 x height x width float32, (pixel * scale - mean) / std."""
-    small = cv2.resize(image, (spec.width, spec.height), interpolation=cv2.INTER_AREA)
+    small = shrunk(image, spec.height, spec.width)
     rgb = small[:, :, ::-1].transpose(2, 0, 1).astype(np.float32)
     rgb *= spec.scale
     if spec.mean != (0.0, 0.0, 0.0) or spec.std != (1.0, 1.0, 1.0):
