@@ -19,6 +19,7 @@ from edge.containers import stated_fps
 from edge.decoding import AV_ERRORS, Decoded, Entries, Packet, Syntax, decoded, entries
 from edge.errors import CameraError
 from edge.frames import Picture
+from edge.resting import Rest
 from edge.thinning import Thinner
 from edge.videos import bgr
 
@@ -44,6 +45,8 @@ class StreamCamera:
         self._container: av.container.InputContainer | None = None
         self._packets: Iterator[Packet] = iter(())
         self._pictures: Callable[[Packet], Sequence[Decoded | None]] = lambda _: ()
+        self._thinner: Thinner | None = None
+        self._rest = Rest()
         self._came: deque[Decoded | None] = deque()
 
     def open(self) -> None:
@@ -80,12 +83,17 @@ class StreamCamera:
         self._syntax = Syntax(stream.codec_context)
         self._pictures = partial(decoded, stream.codec_context)
         if self._fps is not None and stream.time_base is not None and self._fps < self.rate:
-            self._pictures = Thinner(stream.codec_context, stream.time_base, self._fps, self.rate).push
+            self._thinner = Thinner(stream.codec_context, stream.time_base, self._fps, self.rate)
+            self._pictures = self._thinner.push
         return ""
 
     def read(self) -> Shot | None:
         while not self._came:
-            self._came.extend(self._pictures(self._packet()))
+            with self._rest.reading():
+                packet = self._packet()
+            self._came.extend(self._pictures(packet))
+            if self._thinner is not None and any(picture is not None for picture in self._came):
+                self._rest.picture_came(self._thinner.to_next_s)
         picture = self._came.popleft()
         return None if picture is None else partial(self._converted, picture)
 

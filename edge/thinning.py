@@ -56,6 +56,11 @@ class Thinner:
             return came + self._give_up(self._segment)
         return came + self._next(self._segment, stream_s)
 
+    @property
+    def to_next_s(self) -> float:
+        """From the last packet to the next picture that will be wanted, in the stream's seconds."""
+        return max(0.0, self._sampler.next_s - self._timeline.last_s)
+
     def _leave(self) -> list[Decoded | None]:
         """The stream can be entered anew: what the decoder still holds of before."""
         segment, self._segment = self._segment, None

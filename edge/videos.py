@@ -38,16 +38,16 @@ class Timeline:
     def __init__(self, period_s: float) -> None:
         self._period_s = period_s
         self._shift_s: float | None = None
-        self._last_s = -period_s
+        self.last_s = -period_s
 
     def at(self, raw_s: float | None) -> float:
         if raw_s is None:
-            self._last_s += self._period_s
-            return self._last_s
-        if self._shift_s is None or raw_s + self._shift_s < self._last_s - RESTART_S:
-            self._shift_s = self._last_s + self._period_s - raw_s
-        self._last_s = max(self._last_s, raw_s + self._shift_s)
-        return self._last_s
+            self.last_s += self._period_s
+            return self.last_s
+        if self._shift_s is None or raw_s + self._shift_s < self.last_s - RESTART_S:
+            self._shift_s = self.last_s + self._period_s - raw_s
+        self.last_s = max(self.last_s, raw_s + self._shift_s)
+        return self.last_s
 
 
 @dataclass
