@@ -7,6 +7,7 @@ subtracted. Where too few places follow any one motion the camera's own cannot b
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from functools import cache
 from typing import Any
@@ -34,6 +35,7 @@ _AROUND = 9  # pixels: side of the square whose mean change vouches for the flow
 _FAINT = 2.0  # grey levels of change that are worth little, whatever the noise
 _SMOOTH, _FINE = 0.8, 2.0  # pixels: structure lies between the two, what is wider may be light
 _DARK = 12.0  # grey levels added before the logarithm, so that noise in the dark is no structure
+_STEADY = 3.0  # percent by which half of a picture may grow lighter or darker before it is a step
 _NEAR = 21  # pixels: side of the square in which structure must have changed with the light
 _HALF = 0.25  # structure's part of a change of which half is believed; under a soft shadow it is a tenth
 
@@ -53,8 +55,10 @@ def movement(earlier: Gray, now: Gray, seconds: float) -> Movement | None:
     """Two small grey pictures of one size -> the camera's motion and what moves otherwise.
 
     None where the camera's motion cannot be told. Flow is sought from now back to earlier: what moves has to
-    be marked where it is and not where it was.
+    be marked where it is and not where it was. A step of exposure between the two is taken out first: against
+    it no mover would count as a change.
     """
+    earlier = relit(earlier, now)
     flow = np.asarray(_dis().calc(now, earlier, None), np.float32)
     back = STILL if _unchanged(earlier, now) else camera_motion(flow, now)
     if back is None:
@@ -63,6 +67,17 @@ def movement(earlier: Gray, now: Gray, seconds: float) -> Movement | None:
     rest = flow - _field(back, flow.shape[:2])
     speed = np.hypot(rest[..., 0], rest[..., 1]) / np.float32(seconds * now.shape[1])
     return Movement(affine, np.asarray(speed * confidence(earlier, now, affine), np.float32))
+
+
+def relit(earlier: Gray, now: Gray) -> Gray:
+    """The earlier picture in the exposure of now; as it is where half of the picture kept its light."""
+    some = (slice(None, None, 2),) * 2
+    levels = _logarithms()
+    percent = float(np.median(levels[now[some]] - levels[earlier[some]]))
+    if abs(percent) < _STEADY:
+        return earlier
+    table = (np.arange(256) + _DARK) * math.exp(percent / 100) - _DARK
+    return np.asarray(cv2.LUT(earlier, np.clip(np.rint(table), 0, 255).astype(np.uint8)), np.uint8)
 
 
 def scaled(affine: Affine, small: tuple[int, ...], large: tuple[int, ...]) -> Affine:

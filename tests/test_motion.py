@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from edge.frames import Picture
-from edge.motion import LONG_SIDE, STILL, Affine, Gray, movement, registered, scaled, shrunk
+from edge.motion import LONG_SIDE, STILL, Affine, Gray, movement, registered, relit, scaled, shrunk
 
 HEIGHT, WIDTH = 216, 384
 
@@ -123,6 +123,28 @@ def test_a_step_of_exposure_is_hardly_any_motion(gain: float) -> None:
     found = movement(noisy(scene, 1), noisy(now, 2), 0.2)
     assert found is not None
     assert found.speed.max() < 0.1 * 10 / WIDTH / 0.2
+
+
+@pytest.mark.parametrize("gain", [0.7, 1.3])
+def test_a_step_of_exposure_hides_nothing_that_moves(gain: float) -> None:
+    scene, mover = ground(), ground(5)[:50, :50]
+    earlier, now = filmed(scene, STILL), filmed(scene, STILL)
+    earlier[80:130, 150:200] = mover
+    now[80:130, 156:206] = mover
+    brighter = np.asarray(np.clip(now.astype(np.float32) * gain, 0, 255), np.uint8)
+    steady, stepped = movement(earlier, now, 0.2), movement(earlier, brighter, 0.2)
+    assert steady is not None
+    assert stepped is not None
+    inside = (slice(85, 125), slice(160, 202))
+    assert stepped.speed[inside].mean() > 0.8 * steady.speed[inside].mean()
+    assert stepped.speed[:, 240:].max() < 0.1 * steady.speed[inside].mean()
+
+
+def test_a_steady_light_is_left_to_the_last_grey_level() -> None:
+    scene = filmed(ground(), STILL)
+    moved = scene.copy()
+    moved[40:120, 40:200] = 10  # a large dark thing is no step of exposure
+    assert relit(scene, moved) is scene
 
 
 def test_bare_ground_counts_as_a_camera_that_stands_still() -> None:
