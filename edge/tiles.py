@@ -36,12 +36,12 @@ class Tiling:
         return math.ceil(self.view[0] / STRIDE), math.ceil(self.view[1] / STRIDE)
 
     def cut(self, picture: Picture) -> Iterator[Picture]:
-        """Tiles of a picture of the view's size; beyond its edges it is mirrored."""
+        """Tiles of a picture of the view's size; beyond its edges they go on as it ends."""
         height, width = self.view
         below = max(self.tile[0], -(-height // STRIDE) * STRIDE) - height
         beside = max(self.tile[1], -(-width // STRIDE) * STRIDE) - width
         if below or beside:
-            picture = mirrored(picture, below, beside)
+            picture = extended(picture, below, beside)
         for y, x in self.places:
             yield picture[y : y + self.tile[0], x : x + self.tile[1]]
 
@@ -86,15 +86,10 @@ def viewed(picture: Picture, view: Size) -> Picture:
     return np.asarray(cv2.resize(picture, (view[1], view[0]), interpolation=cv2.INTER_AREA), np.uint8)
 
 
-def mirrored(picture: Picture, below: int, beside: int) -> NDArray[np.uint8]:
-    """The picture with so many rows and columns more, mirrored at its lower and right edges."""
-    height, width = picture.shape[:2]
-    rows = _reflected(height, below)
-    columns = _reflected(width, beside)
-    return picture[rows][:, columns]
-
-
-def _reflected(length: int, more: int) -> NDArray[np.int64]:
-    """Indices 0 .. length - 1 and `more` beyond, going back and forth; works for any `more`."""
-    there = np.arange(length + more) % max(1, 2 * length - 2)
-    return np.minimum(there, 2 * length - 2 - there) if length > 1 else np.zeros(length + more, np.int64)
+def extended(picture: Picture, below: int, beside: int) -> NDArray[np.uint8]:
+    """The picture with so many rows and columns more, its last ones repeated. Were they mirrored, what the
+    edge cuts off would become a thing of its own, closed all round."""
+    rows = np.minimum(np.arange(picture.shape[0] + below), picture.shape[0] - 1)
+    columns = np.minimum(np.arange(picture.shape[1] + beside), picture.shape[1] - 1)
+    whole: NDArray[np.uint8] = picture[rows][:, columns]
+    return whole

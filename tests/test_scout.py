@@ -142,5 +142,5 @@ def test_the_exported_model_answers_as_pytorch_does_on_a_tile() -> None:
         wanted = network(shown).numpy()
     with OnnxRuntime(evidence_fp32(network, SPEC), "the tiny scout") as runtime:
         found = runtime(shown.numpy())
-    assert wanted.shape == (1, 4 + TINY.channels[1], 48, 64)
+    assert wanted.shape == (1, 4 + TINY.channels[0], 48, 64)
     assert np.abs(found - wanted).max() < 1e-4 * np.abs(wanted).max()

@@ -24,7 +24,7 @@ from edge.frames import Picture
 from edge.localize import shape_of
 from edge.observer import judged
 from edge.preprocess import pair_to_tensor
-from edge.tiles import mirrored
+from edge.tiles import extended
 from train.footage import Clip, Sampling, open_sampled
 from train.scout import MULTIPLE, Scout
 from train.scout_fit import SPEC, has_bfloat16
@@ -100,7 +100,7 @@ def probabilities(
     """H x W x 3 BGR pictures -> H/4 x W/4, how surely each place is foreign."""
     height, width = now.shape[:2]
     below, beside = -height % MULTIPLE, -width % MULTIPLE
-    pictures = [mirrored(picture, below, beside) for picture in (now, now if earlier is None else earlier)]
+    pictures = [extended(picture, below, beside) for picture in (now, now if earlier is None else earlier)]
     tensor = torch.from_numpy(pair_to_tensor(pictures[0], pictures[1], SPEC)).to(device)
     was_training = network.training
     network.eval()

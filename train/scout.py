@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import interpolate, pixel_shuffle, pixel_unshuffle, relu
+from torch.nn.functional import avg_pool2d, interpolate, pixel_shuffle, pixel_unshuffle, relu
 
 MULTIPLE = 16  # height and width must be one of it: four halvings
 _RARE = -3.0  # logit that the head starts with: foreign pixels are few
@@ -57,16 +57,17 @@ class Scout(nn.Module):
         return self.head(fine), pixel_shuffle(self.painter(fine), 4)
 
     def seen(self, pictures: Tensor) -> tuple[Tensor, Tensor]:
-        """(what the head looks at, n x quarter x H/4 x W/4; the features, n x eighth x H/8 x W/8)."""
+        """(what the head looks at, n x quarter x H/4 x W/4; the features, the same at H/8 x W/8: as a density
+        they tell strange things apart better than any map before them)."""
         quarter = self.down4(pictures)
-        features = self.down8(quarter)
-        eighth = self.up8(features + _doubled(self.to8(self.down16(features))))
+        eighth = self.down8(quarter)
+        eighth = self.up8(eighth + _doubled(self.to8(self.down16(eighth))))
         fine: Tensor = self.up4(quarter + _doubled(self.to4(eighth)))
-        return fine, features
+        return fine, avg_pool2d(fine, 2)
 
 
 class ScoutFlight(nn.Module):
-    """n x 6 x H x W -> `evidence` n x (4 + eighth) x H/8 x W/8: the logits, 2 x 2 to a cell, and the
+    """n x 6 x H x W -> `evidence` n x (4 + quarter) x H/8 x W/8: the logits, 2 x 2 to a cell, and the
     features. The painter does not fly."""
 
     def __init__(self, network: Scout) -> None:

@@ -25,6 +25,7 @@ from edge.motion import Gray, movement, registered, scaled, shrunk
 from edge.pairs import LAG_S, STALE_S, Pairs
 from edge.places import Gatherer, Walk
 from edge.recordings import Sampler, find_recordings, open_recording
+from edge.tiles import extended
 from train.footage import Clip, Sampling, Splits, clip_names, content_digest, open_sampled, split
 
 SIDE = 160  # pixels of a window
@@ -298,8 +299,8 @@ def _laid_on(past: _Past | None, now: _Past) -> Picture | None:
 
 
 def cut(stack: Sequence[Picture | None], random: np.random.Generator) -> Windowed:
-    """The same window of each picture, n x SIDE x SIDE x 3 RGB. Small pictures are mirrored at their
-    edges, never enlarged; of large ones some windows are shrunk, as flight may have to."""
+    """The same window of each picture, n x SIDE x SIDE x 3 RGB. Small pictures go on as they end,
+    as in flight, and are never enlarged; of large ones some windows are shrunk, as flight may have to."""
     now = stack[0]
     assert now is not None
     height, width = now.shape[:2]
@@ -317,7 +318,7 @@ def window_at(stack: Sequence[Picture | None], corner: tuple[int, int], side: in
         part = (now if picture is None else picture)[top : top + side, left : left + side]
         below, beside = side - part.shape[0], side - part.shape[1]
         if below or beside:
-            part = np.asarray(cv2.copyMakeBorder(part, 0, below, 0, beside, cv2.BORDER_REFLECT_101), np.uint8)
+            part = extended(np.asarray(part, np.uint8), below, beside)
         if side != SIDE:
             part = np.asarray(cv2.resize(part, (SIDE, SIDE), interpolation=cv2.INTER_AREA), np.uint8)
         place[:] = part[:, :, ::-1]
