@@ -11,7 +11,8 @@ from numpy.typing import NDArray
 
 from edge.arrays import arrays_in
 from edge.errors import BundleError
-from edge.places import GLANCE, Place, Places, Sight
+from edge.places import Place, Places
+from edge.sights import GLANCE, Sight
 
 _DAMAGED = "the route in the bundle is damaged; calibrate the bundle again"
 _LONGEST = 1e5  # pixels; a coordinate beyond is no place in a picture

@@ -12,7 +12,6 @@ from __future__ import annotations
 from collections import OrderedDict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from functools import cache
 from typing import Any
 
 import cv2
@@ -21,35 +20,16 @@ from numpy.typing import NDArray
 
 from edge.errors import BundleError
 from edge.frames import Picture
+from edge.sights import LEAST, Affine, Match, Sight, in_pixels, matched, sight_of
 
-Affine = NDArray[np.float32]  # 2 x 3
-Words = NDArray[np.uint8]  # n x 32, ORB's descriptions
-Points = NDArray[np.float32]  # n x 2, x and y
-
-LONG_SIDE = 640  # pixels of the picture in which features are sought
-_FEATURES = 800
-GLANCE = (32, 18)  # width, height of the coarse look
 _GLANCES = 6  # candidates by the coarse look alone
-_NEAR = 3.0  # pixels within which a match supports the motion
-_LEAST = 30  # matches that must
-_SHARE = 0.3  # of all matches that must
-_SCALE = (0.6, 1.6)  # how much nearer or farther the place may have been seen
+_SWEPT = 6  # more of them for each picture while lost, along the whole route
 _ENOUGH = 0.98  # of the picture covered: no other candidate is tried
 _MOST = 3  # places laid side by side
 _LITTLE = 0.005  # of the picture: what adds less is left out
 _KNOWN = 0.65  # of a picture covered by a place already kept: no new one is needed
 _QUALITY = 85  # of the kept JPEG pictures
 _DECODED = 6  # pictures kept decoded, 6 MB each at 1080p
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Sight:
-    """What a picture is known by. `points` in pixels of its LONG_SIDE form; `size` of it: width, height."""
-
-    glance: NDArray[np.float32]
-    points: Points
-    words: Words
-    size: tuple[int, int]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -62,53 +42,12 @@ class Place:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Match:
-    """`affine`: from the place's LONG_SIDE pixels to those of the picture now; `covers`: on a grid over that,
-    where the place lies on it."""
-
-    place: int
-    affine: Affine
-    covers: NDArray[np.bool_]
-
-    @property
-    def covered(self) -> float:
-        return float(self.covers.mean())
-
-
-@dataclass(frozen=True, slots=True, eq=False)
 class Recalled:
     """The route as other flights saw it, laid on the picture now and in its light. `known`, height x width:
     where they saw anything; elsewhere `picture` is the picture now."""
 
     picture: Picture
     known: NDArray[np.bool_]
-
-
-def sight_of(picture: Picture) -> Sight:
-    height, width = picture.shape[:2]
-    factor = min(1.0, LONG_SIDE / max(height, width))
-    size = max(32, round(width * factor)), max(32, round(height * factor))
-    gray = cv2.cvtColor(cv2.resize(picture, size, interpolation=cv2.INTER_AREA), cv2.COLOR_BGR2GRAY)
-    found, words = _orb().detectAndCompute(gray, None)
-    points = np.array([point.pt for point in found], np.float32).reshape(-1, 2)
-    return Sight(_glance(gray), points, np.zeros((0, 32), np.uint8) if words is None else words, size)
-
-
-def _glance(gray: NDArray[Any]) -> NDArray[np.float32]:
-    """The coarse look, without its brightness and its slow changes; of length 1."""
-    small = cv2.resize(gray, GLANCE, interpolation=cv2.INTER_AREA).astype(np.float32)
-    detail = (small - cv2.GaussianBlur(small, (0, 0), 4)).ravel()
-    return np.asarray(detail / max(float(np.linalg.norm(detail)), 1e-6), np.float32)
-
-
-@cache
-def _orb() -> Any:  # made once: it holds buffers
-    return cv2.ORB.create(nfeatures=_FEATURES, fastThreshold=10)
-
-
-@cache
-def _matcher() -> Any:
-    return cv2.BFMatcher(cv2.NORM_HAMMING, crossCheck=True)
 
 
 class Places:
@@ -130,6 +69,8 @@ class Walk:
     def __init__(self, known: Places, allowed: NDArray[np.bool_]) -> None:
         self._known, self._allowed = known, allowed
         self._last: int | None = None
+        self._lost = True
+        self._swept = 0
         self._decoded: OrderedDict[int, Picture] = OrderedDict()
 
     def recall(self, picture: Picture) -> Recalled | None:
@@ -157,18 +98,27 @@ class Walk:
             if found and np.mean(np.any([match.covers for match in found], axis=0)) >= _ENOUGH:
                 break
         kept = _side_by_side(found)
-        self._last = kept[0].place if kept else None
+        self._lost = not kept
+        self._last = kept[0].place if kept else self._last
         return kept
 
     def _candidates(self, now: Sight) -> Iterable[int]:
-        """Those beside the last place first, then those that look alike."""
+        """Those beside the last place first, then those that look alike; while lost, others in turn: a place
+        seen from a quarter of a picture aside looks no more alike than any other."""
         if not len(self._allowed):
             return ()
         alike = np.where(self._allowed, self._known.glances @ now.glance, -2.0)
         near = [] if self._last is None else [self._last, self._last + 1, self._last - 1]
         near = [place for place in near if 0 <= place < len(self._allowed) and self._allowed[place]]
         likely = [int(place) for place in np.argsort(alike)[::-1][:_GLANCES] if alike[place] > -2.0]
-        return dict.fromkeys([*sorted(near, key=lambda place: -alike[place]), *likely])
+        others = self._next_swept() if self._lost else []
+        return dict.fromkeys([*sorted(near, key=lambda place: -alike[place]), *likely, *others])
+
+    def _next_swept(self) -> list[int]:
+        allowed = np.flatnonzero(self._allowed)
+        chosen = np.roll(allowed, -self._swept)[:_SWEPT]
+        self._swept = (self._swept + _SWEPT) % max(1, len(allowed))
+        return [int(place) for place in chosen]
 
     def _picture(self, number: int) -> Picture:
         kept = self._decoded
@@ -186,31 +136,6 @@ class Walk:
         return kept[number]
 
 
-def matched(number: int, place: Sight, now: Sight) -> Match | None:
-    if min(len(place.words), len(now.words)) < _LEAST:
-        return None
-    pairs = _matcher().match(place.words, now.words)
-    if len(pairs) < _LEAST:
-        return None
-    there = place.points[[pair.queryIdx for pair in pairs]]
-    here = now.points[[pair.trainIdx for pair in pairs]]
-    affine, support = cv2.estimateAffinePartial2D(
-        there, here, method=cv2.RANSAC, ransacReprojThreshold=_NEAR, maxIters=500
-    )
-    if affine is None or support.sum() < max(_LEAST, _SHARE * len(pairs)):
-        return None
-    if not _SCALE[0] <= float(np.hypot(affine[0, 0], affine[1, 0])) <= _SCALE[1]:
-        return None
-    affine = np.asarray(affine, np.float32)
-    return Match(number, affine, _covers(affine, place.size, now.size))
-
-
-def _covers(affine: Affine, place: tuple[int, int], now: tuple[int, int]) -> NDArray[np.bool_]:
-    """Where on the picture now the place lies, eight pixels to a cell."""
-    seen = cv2.warpAffine(np.full((place[1] // 8, place[0] // 8), 255, np.uint8), _eighth(affine), _part(now))
-    return np.asarray(seen > 127, np.bool_)
-
-
 def _side_by_side(found: Sequence[Match]) -> list[Match]:
     """As few as cover what all together cover, within _LITTLE, and at most _MOST."""
     kept: list[Match] = []
@@ -224,24 +149,6 @@ def _side_by_side(found: Sequence[Match]) -> list[Match]:
         seen = best.covers | seen
         left.remove(best)
     return kept
-
-
-def _eighth(affine: Affine) -> Affine:
-    smaller: Affine = np.array(affine, np.float32)
-    smaller[:, 2] /= 8
-    return smaller
-
-
-def _part(size: tuple[int, int]) -> tuple[int, int]:
-    return size[0] // 8, size[1] // 8
-
-
-def in_pixels(affine: Affine, size: tuple[int, int], place: tuple[int, ...], now: tuple[int, ...]) -> Affine:
-    """The motion between LONG_SIDE forms as one between pictures; shapes are height, width, ..."""
-    of_place, of_now = size[0] / place[1], max(now[:2]) / min(LONG_SIDE, max(now[:2]))
-    whole: Affine = np.asarray(affine * np.float32(of_now), np.float32)
-    whole[:, :2] *= np.float32(of_place)
-    return whole
 
 
 def laid_on(seen: Picture, affine: Affine, now: Picture) -> tuple[Picture, NDArray[np.bool_]]:
@@ -282,7 +189,7 @@ class Gatherer:
     def add(self, picture: Picture) -> None:
         """Kept unless this flight has a place that shows most of it."""
         sight = sight_of(picture)
-        if len(sight.words) < _LEAST or self._known(sight):
+        if len(sight.words) < LEAST or self._known(sight):
             return
         done, jpeg = cv2.imencode(".jpg", picture, [cv2.IMWRITE_JPEG_QUALITY, _QUALITY])
         assert done

@@ -6,7 +6,8 @@ import pytest
 
 from edge.errors import BundleError
 from edge.frames import Picture
-from edge.places import Gatherer, Place, Places, in_pixels, laid_on, matched, sight_of
+from edge.places import Gatherer, Place, Places, laid_on
+from edge.sights import in_pixels, matched, sight_of
 from tests.route import SIZE, flight, strip, view
 
 GROUND = strip()
@@ -74,6 +75,13 @@ def test_a_flight_does_not_recall_itself_if_told_so() -> None:
     picture = view(GROUND, 500)
     assert alone.walk().recall(picture) is not None
     assert alone.walk(but_not=0).recall(picture) is None
+
+
+@pytest.mark.parametrize("along", range(100, 1600, 200))
+def test_wherever_it_is_set_down_it_finds_itself_within_a_few_pictures(known: Places, along: int) -> None:
+    walk, picture = known.walk(), view(GROUND, along)
+    assert any(walk.recall(picture) is not None for _ in range(5))
+    assert walk.recall(picture) is not None  # and stays
 
 
 def test_another_ground_is_not_recalled(known: Places) -> None:
