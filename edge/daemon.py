@@ -42,7 +42,7 @@ def run(settings: Settings) -> None:
             flight = open_flight(settings, stack)
         stack.enter_context(_only_one(settings.state_dir))
         outbox = stack.enter_context(closing(Outbox(settings.state_dir / "outbox.sqlite")))
-        source = _open_camera(settings, flight.fps, clock)
+        source = _open_camera(settings, flight, clock)
         stack.callback(source.close)
         link = _open_link(settings, flight, outbox, clock)
         link.start()
@@ -67,9 +67,14 @@ def _drain(outbox: Outbox, stop: StopSignals) -> None:
         pass
 
 
-def _open_camera(settings: Settings, fps: float, clock: Clock) -> FrameSource:
+def _open_camera(settings: Settings, flight: Flight, clock: Clock) -> FrameSource:
     return open_source(
-        settings.source, fps=fps, replay=settings.replay, folder_fps=settings.folder_fps, clock=clock
+        settings.source,
+        fps=flight.fps,
+        replay=settings.replay,
+        folder_fps=settings.folder_fps,
+        clock=clock,
+        loop_filter=flight.loop_filter,
     )
 
 

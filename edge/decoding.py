@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import re
 from collections import deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, TypeAlias
 
@@ -77,6 +77,11 @@ class Entries:
     at_s: list[float]
     seen_s: float
 
+    @property
+    def span_s(self) -> float:
+        """From one to the next; of two or more."""
+        return (self.at_s[-1] - self.at_s[0]) / (len(self.at_s) - 1)
+
 
 def entries(syntax: Syntax, packets: Iterable[Packet], seconds: float) -> Entries:
     """Looks at the first `seconds` of a stream; decodes nothing."""
@@ -129,12 +134,21 @@ def _jpeg_size(data: memoryview) -> bytes | None:
 
 
 class Segment:
-    """The packets from one entry of a stream up to the next, and how far they are decoded."""
+    """The packets from one entry of a stream up to the next, and how far they are decoded.
 
-    def __init__(self, context: av.video.codeccontext.VideoCodecContext, opening: bytes) -> None:
+    `alone` decodes the entry where no other picture is wanted, or gives None.
+    """
+
+    def __init__(
+        self,
+        context: av.video.codeccontext.VideoCodecContext,
+        opening: bytes,
+        alone: Callable[[Packet], Decoded | None] | None = None,
+    ) -> None:
         self.packets: list[Packet] = []
         self.opening = opening
         self._context = context
+        self._alone = alone
         self._times: set[int] = set()
         self._bytes = 0
         self._fed = 0
@@ -147,6 +161,11 @@ class Segment:
         """Places of the packets in the order in which their pictures are shown."""
         places = [place for place, packet in enumerate(self.packets) if not packet.is_discard]
         return sorted(places, key=lambda place: _time(self.packets[place]))
+
+    @property
+    def begun(self) -> bool:
+        """Whether the stream's own decoder has had any of it."""
+        return self._fed > 0 or self._drained
 
     def add(self, packet: Packet) -> bool:
         """Whether it fits: there is room, and its time is its own."""
@@ -163,6 +182,10 @@ class Segment:
         segment is expected to be wanted, so that the decoder need not be fed on until this one comes out;
         a wrong guess costs decoding from the entry again, and nothing else.
         """
+        if last and place == 0 and self._alone is not None and not self.begun:
+            picture = self._alone(self.packets[0])
+            if picture is not None:
+                return picture
         time = _time(self.packets[place])
         while self._pictures and _time(self._pictures[0]) < time:
             self._pictures.popleft()

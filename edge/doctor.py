@@ -15,6 +15,7 @@ from urllib.parse import unquote, urlsplit
 from edge.clock import Clock
 from edge.decoding import Entries
 from edge.gstreamer import Plant
+from edge.loop_filter import CODECS
 from edge.recordings import open_recording
 from edge.sources import redact, scheme_of
 from edge.streams import StreamCamera
@@ -109,7 +110,9 @@ def _recording(path: Path, fps: float, clock: Clock) -> Iterator[Said]:
             yield Said("way", "pictures of a folder; only those looked at are read")
             return
         yield Said("way", "PyAV in software, one thread")
-        yield Said("decodes", how_far(recording.codec, recording.fps, recording.entries(LOOK_S), fps))
+        entries = recording.entries(LOOK_S)
+        yield Said("decodes", how_far(recording.codec, recording.fps, entries, fps))
+        yield from smoothing(recording.codec, entries, fps)
 
 
 def _stream(uri: str, name: str, fps: float) -> Iterator[Said]:
@@ -118,6 +121,7 @@ def _stream(uri: str, name: str, fps: float) -> Iterator[Said]:
     try:
         entries = camera.entries(LOOK_S)
         yield Said("in software", how_far(camera.codec, camera.rate, entries, fps))
+        yield from smoothing(camera.codec, entries, fps)
     finally:
         camera.close()
 
@@ -132,8 +136,23 @@ def how_far(codec: str, rate: float, entries: Entries, fps: float) -> str:
             f"up to the last picture wanted after a key frame: {stream}, "
             f"{len(entries.at_s)} to enter at in {entries.seen_s:.1f} s"
         )
-    span_s = (entries.at_s[-1] - entries.at_s[0]) / (len(entries.at_s) - 1)
-    each = f"{stream}, a key frame each {span_s:.3g} s"
-    if span_s * fps <= 1 + SAME:
+    each = f"{stream}, a key frame each {entries.span_s:.3g} s"
+    if _key_frames_only(entries, fps):
         return f"key frames only, and not more than are wanted: {each}"
     return f"from each key frame up to the last picture wanted before the next: {each}"
+
+
+def smoothing(codec: str, entries: Entries, fps: float) -> Iterator[Said]:
+    """What becomes of the loop filter, where a codec has one."""
+    if codec not in CODECS:
+        return
+    if _key_frames_only(entries, fps):
+        yield Said(
+            "loop filter", "left out for a model that sees a shrunk picture; --loop-filter always keeps it"
+        )
+    else:
+        yield Said("loop filter", "kept: pictures are built on one another")
+
+
+def _key_frames_only(entries: Entries, fps: float) -> bool:
+    return len(entries.at_s) > 1 and entries.span_s * fps <= 1 + SAME

@@ -14,6 +14,7 @@ from edge.engine_choice import LONGEST, Choice, open_fastest
 from edge.engines import FOLDER, EngineStore
 from edge.errors import SettingsError
 from edge.incidents import Levels
+from edge.loop_filter import LoopFilter
 from edge.pipeline import Detector
 from edge.settings import Settings
 from edge.together import LEVELS, Together, Voice
@@ -23,7 +24,8 @@ log = logging.getLogger("skerry")
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Flight:
-    """`fps`: of the source; `why`: what computes the models, for `status`; the bundles by their digests."""
+    """`fps`, `loop_filter`: of the source; `why`: what computes the models, for `status`; the bundles by
+    their digests."""
 
     detector: Detector
     fps: float
@@ -34,6 +36,7 @@ class Flight:
     bundle: str
     clip_bundle: str | None
     why: str
+    loop_filter: LoopFilter
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -62,6 +65,12 @@ def open_flight(settings: Settings, stack: ExitStack) -> Flight:
 
 def _sees_thumbnails(bundle: ModelBundle) -> bool:
     return bundle.manifest.kind != "clip" and bundle.manifest.input.tiling == "none"
+
+
+def _sees_thumbnails_alone(bundle: ModelBundle) -> bool:
+    """Nor does it compare pictures for what moves."""
+    moving = any(branch.source == "motion" for branch in bundle.manifest.scoring.branches)
+    return _sees_thumbnails(bundle) and not moving
 
 
 def _one_thread() -> None:
@@ -126,6 +135,7 @@ def _alone(opened: _Opened, settings: Settings) -> Flight:
         bundle=opened.bundle.digest,
         clip_bundle=None,
         why=_short(opened.why),
+        loop_filter=settings.loop_filter if _sees_thumbnails_alone(opened.bundle) else "always",
     )
 
 
@@ -147,6 +157,7 @@ def _both(places: _Opened, clips: _Opened, settings: Settings) -> Flight:
         bundle=places.bundle.digest,
         clip_bundle=clips.bundle.digest,
         why=_short(f"{places.why}; clip: {clips.why}"),
+        loop_filter="always",
     )
 
 

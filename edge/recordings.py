@@ -13,6 +13,7 @@ from typing import Protocol, runtime_checkable
 from edge.clock import Clock, SystemClock
 from edge.errors import FootageError, UsageError
 from edge.frames import Frame
+from edge.loop_filter import LoopFilter
 from edge.pictures import PICTURE_SUFFIXES, read_picture
 from edge.videos import VideoRecording, Wants
 
@@ -129,7 +130,13 @@ def _no_pictures_in(folder: Path) -> str:
     return f"{folder} is no recording itself but holds {len(clips)}; name one of them, such as {clips[0]}."
 
 
-def open_recording(path: Path, *, folder_fps: float = FOLDER_FPS, clock: Clock | None = None) -> Recording:
+def open_recording(
+    path: Path,
+    *,
+    folder_fps: float = FOLDER_FPS,
+    clock: Clock | None = None,
+    loop_filter: LoopFilter = "always",
+) -> Recording:
     """A video file or a folder of frames. `folder_fps` gives a folder its timeline.
 
     Raises FootageError, here or while iterating, for anything that cannot be read.
@@ -139,7 +146,7 @@ def open_recording(path: Path, *, folder_fps: float = FOLDER_FPS, clock: Clock |
         raise FootageError(f"{path} does not exist; name a video file or a folder of frames.")
     if path.is_dir():
         return FolderRecording(path, folder_fps, clock)
-    return VideoRecording(path, clock)
+    return VideoRecording(path, clock, loop_filter)
 
 
 class FolderRecording:

@@ -64,6 +64,12 @@ class Settings(Options):
     variant: str = Field(
         "auto", description="Model of the bundle to run; auto takes the fastest that passed."
     )
+    loop_filter: Literal["always", "auto", "never"] = Field(
+        "auto",
+        description="Whether decoding smooths the edges of blocks, for a model that sees a shrunk picture: "
+        "auto leaves it out of key frames decoded alone (moves scores by up to 0.4 %), never of all (1 % or "
+        "more).",
+    )
     health_interval: Annotated[float, Field(ge=0.5, le=3600)] = Field(
         10.0, description="Seconds between health messages."
     )

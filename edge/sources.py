@@ -22,6 +22,7 @@ from edge.errors import UsageError, nearest
 from edge.frames import Frame
 from edge.gstreamer import plant
 from edge.live import LiveSource, State
+from edge.loop_filter import LoopFilter
 from edge.pipeline import EndOfStream, FrameSource
 from edge.recordings import Sampler, open_recording
 from edge.simcam import Scene, SimCamera
@@ -45,9 +46,16 @@ class Footage(Protocol):
 
 
 def open_source(
-    uri: str, *, fps: float, replay: Literal["realtime", "fast"], folder_fps: float, clock: Clock
+    uri: str,
+    *,
+    fps: float,
+    replay: Literal["realtime", "fast"],
+    folder_fps: float,
+    clock: Clock,
+    loop_filter: LoopFilter = "always",
 ) -> WatchedSource:
-    """Open what `uri` names and watch it at `fps`.
+    """Open what `uri` names and watch it at `fps`. `loop_filter`: other than `always` where every picture is
+    shrunk before it is looked at.
 
     Raises UsageError for a URI that means nothing, FootageError for footage that cannot be read and
     CameraError for a camera that cannot be opened at all. None of them repeats a secret of the URI.
@@ -55,11 +63,12 @@ def open_source(
     scheme = scheme_of(uri)
     if scheme in ("", "file"):
         path = Path(unquote(urlsplit(uri).path)) if scheme else Path(uri)
-        recording = open_recording(path, folder_fps=folder_fps, clock=clock)
+        recording = open_recording(path, folder_fps=folder_fps, clock=clock, loop_filter=loop_filter)
         return Replay(recording, fps, clock, realtime=replay == "realtime")
     if scheme == "sim":
         return _simulated(uri, fps, clock, realtime=replay == "realtime")
-    return _live(scheme, uri, fps, clock)
+    found = way(scheme, uri, redact(uri), fps, plant(), loop_filter)
+    return LiveSource(found.make, fps, clock)
 
 
 def _simulated(uri: str, fps: float, clock: Clock, *, realtime: bool) -> WatchedSource:
@@ -70,10 +79,6 @@ def _simulated(uri: str, fps: float, clock: Clock, *, realtime: bool) -> Watched
     if realtime:
         return LiveSource(lambda: SimCamera(scene, clock, uri), fps, clock)
     return Replay(SimCamera(scene, clock, uri), fps, clock, realtime=False)
-
-
-def _live(scheme: str, uri: str, fps: float, clock: Clock) -> WatchedSource:
-    return LiveSource(way(scheme, uri, redact(uri), fps, plant()).make, fps, clock)
 
 
 def scheme_of(uri: str) -> str:

@@ -19,6 +19,7 @@ from edge.containers import stated_fps
 from edge.decoding import AV_ERRORS, Decoded, Entries, Packet, Syntax, decoded, entries
 from edge.errors import CameraError
 from edge.frames import Picture
+from edge.loop_filter import KeyFrames, LoopFilter, leave_out
 from edge.resting import Rest
 from edge.thinning import Thinner
 from edge.videos import bgr
@@ -34,13 +35,20 @@ class StreamCamera:
     """
 
     def __init__(
-        self, uri: str, name: str, timeout_s: float = TIMEOUT_S, *, fps: float | None = None
+        self,
+        uri: str,
+        name: str,
+        timeout_s: float = TIMEOUT_S,
+        *,
+        fps: float | None = None,
+        loop_filter: LoopFilter = "always",
     ) -> None:
         self.name = name
         self.codec, self.rate = "", 0.0  # what it sends, once it is open
         self._uri = uri
         self._timeout_s = timeout_s
         self._fps = fps
+        self._loop_filter = loop_filter
         self._syntax: Syntax | None = None
         self._container: av.container.InputContainer | None = None
         self._packets: Iterator[Packet] = iter(())
@@ -81,9 +89,12 @@ class StreamCamera:
         self._packets = container.demux(stream)
         self.codec, self.rate = stream.codec_context.name, stated_fps(stream)
         self._syntax = Syntax(stream.codec_context)
+        if self._loop_filter == "never":
+            leave_out(stream.codec_context)
         self._pictures = partial(decoded, stream.codec_context)
         if self._fps is not None and stream.time_base is not None and self._fps < self.rate:
-            self._thinner = Thinner(stream.codec_context, stream.time_base, self._fps, self.rate)
+            alone = KeyFrames(stream.codec_context) if self._loop_filter == "auto" else None
+            self._thinner = Thinner(stream.codec_context, stream.time_base, self._fps, self.rate, alone)
             self._pictures = self._thinner.push
         return ""
 

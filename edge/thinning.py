@@ -7,6 +7,7 @@ undecoded; when the key frame does not come in time, what is held is decoded aft
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from fractions import Fraction
 
 import av.video.codeccontext
@@ -26,9 +27,15 @@ class Thinner:
     """
 
     def __init__(
-        self, context: av.video.codeccontext.VideoCodecContext, base: Fraction, fps: float, stream_fps: float
+        self,
+        context: av.video.codeccontext.VideoCodecContext,
+        base: Fraction,
+        fps: float,
+        stream_fps: float,
+        alone: Callable[[Packet], Decoded | None] | None = None,
     ) -> None:
         self._context = context
+        self._alone = alone
         self._base = base
         self._fps = fps
         self._syntax = Syntax(context)
@@ -46,7 +53,7 @@ class Thinner:
         came: list[Decoded | None] = []
         if opening is not None:
             came = self._leave()
-            self._segment = Segment(self._context, opening)
+            self._segment = Segment(self._context, opening, self._alone)
         stream_s = self._timeline.at(self._seconds(packet.pts))
         if opening is not None:
             self._enter(stream_s)
@@ -115,9 +122,15 @@ class Thinner:
     def _is_last(self, stream_s: float) -> bool:
         """Whether a key frame is expected before the next picture is wanted."""
         if self._entry_s is None or self._span_s is None:
-            return False
+            return self._hopes()
         to_key_s = self._entry_s + self._span_s - stream_s
         return to_key_s < self._sampler.next_s - stream_s + self._frame_s / 2
+
+    def _hopes(self) -> bool:
+        """Where a key frame can be decoded alone, the stream's own decoder and its memory wait until
+        a picture is wanted for which they are needed."""
+        untouched = self._segment is not None and not self._segment.begun
+        return self._alone is not None and untouched and self._due in (None, 0)
 
     def _give_up(self, segment: Segment) -> list[Decoded | None]:
         """There is no end to this segment, or no telling: decode all there is until the next entry."""

@@ -19,6 +19,7 @@ from edge.containers import declared_frames, opened, stated_fps, video_stream
 from edge.decoding import AV_ERRORS, Decoded, Entries, Packet, Segment, Syntax, decoded, entries
 from edge.errors import FootageError
 from edge.frames import Frame, Picture
+from edge.loop_filter import KeyFrames, LoopFilter, leave_out
 
 log = logging.getLogger("skerry")
 
@@ -83,7 +84,7 @@ class _Count:
 class VideoRecording:
     """A video file as frames; `stream_s` is 0 at the first. Raises FootageError for what is no video."""
 
-    def __init__(self, path: Path, clock: Clock) -> None:
+    def __init__(self, path: Path, clock: Clock, loop_filter: LoopFilter = "always") -> None:
         self.path = path
         self._clock = clock
         self._container = opened(path)
@@ -95,6 +96,9 @@ class VideoRecording:
         self.fps = stated_fps(self._stream)
         self._context = self._stream.codec_context
         self._syntax = Syntax(self._context)
+        self._alone = KeyFrames(self._context) if loop_filter == "auto" else None
+        if loop_filter == "never":
+            leave_out(self._context)
         if self._container.format.name == "avi" and self._context.name != "mjpeg":
             self._syntax.known = False  # it has no times of showing, which B-frames need
 
@@ -145,7 +149,7 @@ class VideoRecording:
             opening = self._syntax.opening(packet)
             if opening is not None:
                 yield decoded(self._context, None) if segment is None else segment
-                segment = Segment(self._context, opening) if self._syntax.known else None
+                segment = Segment(self._context, opening, self._alone) if self._syntax.known else None
             if segment is None:
                 yield decoded(self._context, packet)
             elif not segment.add(packet):

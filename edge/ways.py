@@ -14,6 +14,7 @@ from pydantic import BaseModel, ValidationError
 from edge import gstreamer
 from edge.camera import Camera, CaptureCamera, EitherCamera, Wish, device_path, gst_camera, v4l2_camera
 from edge.errors import CameraError, UsageError, nearest
+from edge.loop_filter import LoopFilter
 from edge.streams import StreamCamera
 
 Options = TypeVar("Options", bound=BaseModel)
@@ -29,13 +30,21 @@ class Way:
     make: Callable[[], Camera]
 
 
-def way(scheme: str, uri: str, name: str, fps: float, plant: gstreamer.Plant) -> Way:
+def way(
+    scheme: str,
+    uri: str,
+    name: str,
+    fps: float,
+    plant: gstreamer.Plant,
+    loop_filter: LoopFilter = "always",
+) -> Way:
     """Of a camera's URI, `scheme` being its own; `name` is the URI fit for a log.
 
     Raises UsageError for a URI that means nothing.
     """
     if scheme in NETWORK:
-        return _network(scheme, uri, name, fps, plant)
+        plain = partial(StreamCamera, uri, name, fps=fps, loop_filter=loop_filter)
+        return _network(scheme, uri, name, fps, plant, plain)
     if scheme == "gst":
         pipeline = uri.partition(":")[2]
         return _gstreamer("the pipeline as given", lambda: pipeline, name, plant)
@@ -53,8 +62,9 @@ def way(scheme: str, uri: str, name: str, fps: float, plant: gstreamer.Plant) ->
     )
 
 
-def _network(scheme: str, uri: str, name: str, fps: float, plant: gstreamer.Plant) -> Way:
-    plain = partial(StreamCamera, uri, name, fps=fps)
+def _network(
+    scheme: str, uri: str, name: str, fps: float, plant: gstreamer.Plant, plain: Callable[[], StreamCamera]
+) -> Way:
     lacks = plant.lacks(gstreamer.STREAM_PARTS) if scheme == "rtsp" else "only rtsp:// has a hardware way"
     if lacks:
         by = "PyAV in software, one thread, decoding only as far as pictures are looked at"

@@ -68,6 +68,9 @@ def test_a_recording_is_looked_at(tmp_path: Path) -> None:
     assert told["decodes"] == (
         "key frames only, and not more than are wanted: h264 at 30 frames a second, a key frame each 0.5 s"
     )
+    assert "left out for a model that sees a shrunk picture" in told["loop filter"]
+    assert "kept" in source(film(tmp_path / "long.mp4", options=["-g", "30"]))["loop filter"]
+    assert "loop filter" not in source(film(tmp_path / "old.avi", options=["-c:v", "mjpeg"]))
     assert "folder" in source(frames_in(tmp_path / "clip"))["way"]
     (tmp_path / "text.mp4").write_text("no video")
     with pytest.raises(FootageError):

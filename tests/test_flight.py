@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from contextlib import ExitStack
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from edge.bundle import ModelBundle, load_bundle, write_bundle
+from edge.bundle import Branch, ModelBundle, load_bundle, write_bundle
 from edge.errors import BundleError
-from edge.flight import open_flight
+from edge.flight import _sees_thumbnails_alone, open_flight
 from edge.settings import Settings
 from tests.builders import BLUR, flying_bundle, folder_of, frame, scene
 
@@ -27,6 +28,26 @@ def bundle(tmp_path: Path) -> ModelBundle:
 
 def settings(bundle: ModelBundle, tmp_path: Path) -> Settings:
     return Settings.load({"source": "sim://", "bundle": bundle.folder, "state_dir": tmp_path / "state"})
+
+
+@pytest.mark.parametrize("wanted", ["always", "auto", "never"])
+def test_the_loop_filter_is_as_set_for_a_model_that_sees_thumbnails(
+    bundle: ModelBundle, tmp_path: Path, wanted: str
+) -> None:
+    asked = settings(bundle, tmp_path).model_copy(update={"loop_filter": wanted})
+    with ExitStack() as stack:
+        assert open_flight(asked, stack).loop_filter == wanted
+
+
+def test_the_loop_filter_is_kept_for_models_that_see_details_or_motion(bundle: ModelBundle) -> None:
+    assert _sees_thumbnails_alone(bundle)
+    manifest = bundle.manifest
+    tiled = manifest.model_copy(update={"input": manifest.input.model_copy(update={"tiling": "auto"})})
+    assert not _sees_thumbnails_alone(replace(bundle, manifest=tiled))
+    branches = (*manifest.scoring.branches, Branch(source="motion", window=9))
+    moving = manifest.scoring.model_copy(update={"branches": branches})
+    watched = manifest.model_copy(update={"scoring": moving})
+    assert not _sees_thumbnails_alone(replace(bundle, manifest=watched))
 
 
 def spoil(bundle: ModelBundle, name: str) -> None:
