@@ -13,6 +13,9 @@ from edge.errors import FootageError
 
 # Formats in which libav sees a "video" where a person sees a text or a single picture.
 NOT_VIDEO = {"tty", "image2", "gif", "ico"}
+# Files that say what they hold in an index. Of others libav learns it by decoding their first pictures.
+INDEXED = {".mp4", ".m4v", ".mov", ".mkv"}
+_UNDECODED = {"skip_frame": "all"}  # while opening: decoding proper begins with a decoder of its own
 FALLBACK_FPS = 25.0  # for a raw stream that states no rate: libav's own assumption
 
 
@@ -30,7 +33,10 @@ def opened(path: Path) -> av.container.InputContainer:
             raise FootageError(f"Video {path} is empty (0 bytes); copy it again or record it anew.")
         # `file:` and the whitelist: no name like `concat:...` and no playlist inside opens anything else.
         return av.open(
-            f"file:{path}", options={"protocol_whitelist": "file"}, metadata_errors="ignore", timeout=None
+            f"file:{path}",
+            options={"protocol_whitelist": "file", **(_UNDECODED if path.suffix.lower() in INDEXED else {})},
+            metadata_errors="ignore",
+            timeout=None,
         )
     except (*AV_ERRORS, OSError) as error:
         raise FootageError(

@@ -21,9 +21,16 @@ import typer
 from pydantic import BaseModel, ValidationError
 from pydantic.fields import FieldInfo
 from pydantic_core import PydanticUndefined
-from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
+from edge.deferred import defer
 from edge.errors import SettingsError, nearest
+
+defer("asyncio")  # for command lines that pydantic-settings could make: a tenth of what it takes to import
+from pydantic_settings import (  # noqa: E402
+    BaseSettings,
+    PydanticBaseSettingsSource,
+    SettingsConfigDict,
+)
 
 if sys.version_info >= (3, 11):
     import tomllib

@@ -17,7 +17,17 @@ ROOT = Path(__file__).parent.parent
 PACKAGES = ("edge", "export", "train", "ground")
 HEAVY = {"numpy", "cv2", "onnxruntime", "av", "torch", "onnx", "onnxscript"}
 # Of edge, the ground knows the wire and what carries it; nothing here needs a picture.
-FOR_THE_GROUND = {"edge.broker", "edge.clock", "edge.errors", "edge.events", "edge.mqtt", "edge.options"}
+FOR_THE_GROUND = {
+    *(
+        "edge.broker",
+        "edge.clock",
+        "edge.deferred",
+        "edge.errors",
+        "edge.events",
+        "edge.mqtt",
+        "edge.options",
+    ),
+}
 
 needs_torch = pytest.mark.skipif(
     find_spec("torch") is None, reason="no PyTorch here: only what flies is tested"
