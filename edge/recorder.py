@@ -16,6 +16,7 @@ from edge.clock import Clock, boot_id
 from edge.events import Event, Health, Moment, Phase, Topics
 from edge.frames import Frame
 from edge.health import Vitals, temperatures
+from edge.heap import give_back
 from edge.incidents import Incidents, Step
 from edge.notify import notify
 from edge.pipeline import Finding, FrameSource
@@ -83,6 +84,7 @@ class FlightRecorder:
         if self.vitals.frames_scored == 1:
             self.tell_systemd("READY=1\nSTATUS=watching")
             log.info("first frame scored; watching")
+            give_back()  # what the start took
         self.tell_systemd("WATCHDOG=1")  # fed here only, so that a blind daemon is restarted
         self._beat()
 
@@ -129,6 +131,7 @@ class FlightRecorder:
         if now - self._health_ns >= self.health_interval * 1e9:
             self._health_ns = now
             self.ground.publish_health(self.health())
+            give_back()
 
     def _tell(self, step: Step, frame: Frame, finding: Finding) -> None:
         at = of_frame(frame, self.clock)
