@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from benchmarks.loop_filter import changes
 from benchmarks.process import LOUD, QUIET, ROOT, watched, with_threshold
 from edge.bundle import load_bundle
 from edge.errors import SkerryError
@@ -60,6 +61,14 @@ def test_a_copy_of_a_bundle_alarms_at_nothing_or_at_everything(
     found = load_bundle(made.folder).calibration()
     assert (found.threshold, found.release) == (threshold, threshold)
     assert load_bundle(bundle).calibration().threshold not in (QUIET, LOUD)
+
+
+def test_what_the_loop_filter_does_to_scores_is_told_for_each_way(bundle: Path, tmp_path: Path) -> None:
+    path = film(tmp_path / "a.mp4", size="320x240", seconds=3, options=["-preset", "fast", "-crf", "38"])
+    auto, never = changes(path, load_bundle(bundle), looks=5, rounds=1)
+    assert (auto.way, never.way, auto.looks, never.looks) == ("auto", "never", 5, 5)
+    assert 0 < auto.score_median <= auto.score_largest <= never.score_largest * 1.01
+    assert auto.times_less > 0
 
 
 @pytest.mark.slow
