@@ -4,7 +4,8 @@ import pytest
 import torch
 
 from edge.errors import UsageError
-from train.mil import CausalHead, Head, HeadConfig, RankingHead, build_head, parameters
+from train.mil import CausalHead, Head, HeadConfig, RankingHead, WhitenedHead, build_head, parameters
+from train.whitening import root
 
 WIDTH = 10
 CONFIGS = [
@@ -12,14 +13,15 @@ CONFIGS = [
     HeadConfig(hidden=(12, 5), second="relu"),
     HeadConfig(kind="causal", channels=8, prototypes=3, noise=0.5),
     HeadConfig(kind="causal", channels=8, prototypes=3, dilations=(1, 3)),
+    HeadConfig(hidden=(12, 5), whiten=4, unit=True),
+    HeadConfig(kind="causal", channels=8, prototypes=3, whiten=4),
 ]
 
 
 def head_of(config: HeadConfig, seed: int = 0) -> Head:
     torch.manual_seed(seed)
     head = build_head(config, WIDTH)
-    if isinstance(head, CausalHead):
-        head.fit_scale(torch.randn(50, WIDTH) * torch.linspace(0.5, 2, WIDTH) + 1)
+    head.fit(torch.randn(50, WIDTH) * torch.linspace(0.5, 2, WIDTH) + 1, torch.arange(50) < 25)
     return head.eval()
 
 
@@ -124,11 +126,51 @@ def test_features_are_brought_to_mean_0_and_spread_1_and_what_hardly_varies_is_n
     features = torch.randn(400, WIDTH, generator=torch.Generator().manual_seed(7)) * 2 + 3
     features[:, 0] = 3 + 1e-6 * features[:, 0]
     head = CausalHead(HeadConfig(kind="causal", channels=4, prototypes=2), WIDTH)
-    head.fit_scale(features)
+    head.fit(features, torch.arange(400) < 200)
     even = (features - head.centre) * head.scale
     assert even.mean(0).abs().max() < 1e-3
     assert torch.allclose(even[:, 1:].std(0), torch.ones(WIDTH - 1), atol=1e-3)
     assert even[:, 0].std() < 1e-3
+
+
+def whitened(unit: bool = False) -> tuple[WhitenedHead, torch.Tensor]:
+    """Of features that differ mostly along two directions, one of them of large numbers."""
+    chance = torch.Generator().manual_seed(3)
+    along = torch.randn(300, 2, generator=chance) @ torch.randn(2, WIDTH, generator=chance)
+    features = (along + 0.01 * torch.randn(300, WIDTH, generator=chance)) * torch.logspace(-2, 2, WIDTH)
+    head = build_head(HeadConfig(hidden=(12, 5), whiten=2, unit=unit), WIDTH).eval()
+    assert isinstance(head, WhitenedHead)
+    head.fit(features, torch.arange(300) < 150)
+    return head, features
+
+
+def test_a_whitened_head_sees_few_directions_of_which_none_outweighs_another() -> None:
+    head, features = whitened()
+    seen = (root(features) - head.centre) @ head.white
+    assert seen.shape == (300, 2)
+    assert torch.allclose(seen.T @ seen / 300, torch.eye(2), atol=0.02)
+    assert torch.allclose(head.sequence(features[None]), head.inner.sequence(seen[None]))
+
+
+def test_a_whitened_feature_of_length_1_says_no_more_how_far_it_lies_from_the_middle() -> None:
+    head, features = whitened(unit=True)
+    seen = (root(features) - head.centre) @ head.white
+    length = seen.norm(dim=-1, keepdim=True)
+    assert torch.allclose(head.sequence(features[None]), head.inner.sequence((seen / length)[None]), atol=1e-5)
+
+
+def test_fewer_clips_than_directions_leave_the_last_ones_empty() -> None:
+    head = build_head(HeadConfig(hidden=(12, 5), whiten=8), WIDTH)
+    assert isinstance(head, WhitenedHead)
+    head.fit(torch.rand(5, WIDTH), torch.arange(5) < 2)
+    assert head.white.shape == (WIDTH, 8)
+    assert float(head.white[:, :3].abs().min()) > 0
+    assert float(head.white[:, 3:].abs().max()) == 0
+
+
+def test_the_directions_of_a_whitened_head_count_among_its_weights() -> None:
+    plain, head = HeadConfig(hidden=(12, 5)), HeadConfig(hidden=(12, 5), whiten=4)
+    assert parameters(build_head(head, WIDTH)) == parameters(build_head(plain, 4)) + 4 * WIDTH
 
 
 def test_noise_is_of_training_alone() -> None:
@@ -143,12 +185,12 @@ def test_likeness_is_that_of_the_nearest_usual_and_the_nearest_foreign_prototype
     head = head_of(HeadConfig(kind="causal", channels=8, prototypes=3))
     assert isinstance(head, CausalHead)
     with torch.inference_mode():
-        _, plain = head.with_likeness(stream(9))
+        _, plain = head.likened(stream(9))
         assert plain.shape == (1, 20, 2)
         head.prototypes.bias[1] += 50  # a usual one
-        _, usual = head.with_likeness(stream(9))
+        _, usual = head.likened(stream(9))
         head.prototypes.bias[4] += 90  # a foreign one
-        _, foreign = head.with_likeness(stream(9))
+        _, foreign = head.likened(stream(9))
     assert (usual[..., 0] > plain[..., 0] + 30).all()
     assert torch.equal(usual[..., 1], plain[..., 1])
     assert (foreign[..., 1] > plain[..., 1] + 70).all()

@@ -155,7 +155,7 @@ def test_the_loss_is_the_weighted_sum_of_its_terms() -> None:
     assert isinstance(head, CausalHead)
     batch = Draws(recipe, bags(3)).whole(CPU)
     with torch.inference_mode():
-        logits, likeness = head.with_likeness(batch.features)
+        logits, likeness = head.likened(batch.features)
         scores, which = torch.sigmoid(logits), batch.anomalous
         wanted = (
             0.3 * ranking(scores[which], scores[~which], recipe.pairing, 0.01, 0.02)
@@ -177,7 +177,7 @@ def test_what_flight_must_know_stands_in_the_checkpoint() -> None:
     ranking_clip, causal_clip = (next(trained(recipe)).clip for recipe in (RANKING, CAUSAL))
     assert (ranking_clip.history, causal_clip.history) == (1, 15)
     assert ranking_clip.extractor == causal_clip.extractor == SPEC
-    assert ranking_clip.smooth_s == pytest.approx(4 * SPEC.stride / SPEC.fps)
+    assert ranking_clip.smooth_s == pytest.approx(SPEC.stride / SPEC.fps)
     assert ranking_clip.normalise == RANKING.normalise
 
 

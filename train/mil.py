@@ -14,8 +14,8 @@ from pydantic import BaseModel, ConfigDict, Field
 from torch import Tensor, nn
 
 from edge.errors import UsageError
+from train.whitening import LEAST_SPREAD, root, whitening
 
-_LEAST_SPREAD = 0.1  # of the usual one: what varies less is not blown up beyond
 
 
 class HeadConfig(BaseModel):
@@ -30,6 +30,8 @@ class HeadConfig(BaseModel):
     hidden: tuple[int, int] = (512, 32)  # of the ranking head
     second: Literal["linear", "relu"] = "linear"  # after its second layer, as released
     dropout: float = Field(default=0.6, ge=0, lt=1)
+    whiten: int = Field(default=0, ge=0, le=1024)  # directions that features are brought to first; 0: as given
+    unit: bool = False  # what came of that is brought to length 1
     channels: int = Field(default=128, ge=1, le=1024)  # of the causal head, as all below
     dilations: tuple[int, ...] = (1, 2, 4)
     prototypes: int = Field(default=16, ge=1, le=1024)  # usual ones, and as many foreign ones
@@ -54,6 +56,13 @@ class Head(nn.Module):
     def sequence(self, features: Tensor) -> Tensor:
         """bags x length x width -> bags x length logits."""
         raise NotImplementedError
+
+    def likened(self, features: Tensor) -> tuple[Tensor, Tensor | None]:
+        """The same, and what a head with prototypes says of them."""
+        return self.sequence(features), None
+
+    def fit(self, features: Tensor, anomalous: Tensor) -> None:
+        """Before training: n x width as the head will see them, and of each whether its bag is anomalous."""
 
 
 class RankingHead(Head):
@@ -86,7 +95,7 @@ class RankingHead(Head):
 class CausalHead(Head):
     """Linear -> three causal depthwise convolutions -> likeness to prototypes, by sigmoids -> logit.
 
-    Features are brought to mean 0 and spread 1 first, by what `fit_scale` saw of them.
+    Features are brought to mean 0 and spread 1 first, by what `fit` saw of them.
     """
 
     centre: Tensor
@@ -106,19 +115,20 @@ class CausalHead(Head):
         self.prototypes = nn.Linear(channels, 2 * config.prototypes)  # usual ones first
         self.out = nn.Linear(channels + 2 * config.prototypes, 1)
 
-    def fit_scale(self, features: Tensor) -> None:
-        """Of training features, n x width, as the head will see them; what hardly varies is left alone."""
+    @torch.no_grad()
+    def fit(self, features: Tensor, anomalous: Tensor) -> None:
+        """What hardly varies is left alone."""
         spread = features.std(0)
         self.centre.copy_(features.mean(0))
-        self.scale.copy_(1 / spread.clamp(min=float(spread.median()) * _LEAST_SPREAD + 1e-12))
+        self.scale.copy_(1 / spread.clamp(min=float(spread.median()) * LEAST_SPREAD + 1e-12))
 
     def forward(self, features: Tensor) -> Tensor:
         return self._read(self._valid(features))[0][:, -1]
 
     def sequence(self, features: Tensor) -> Tensor:
-        return self.with_likeness(features)[0]
+        return self.likened(features)[0]
 
-    def with_likeness(self, features: Tensor) -> tuple[Tensor, Tensor]:
+    def likened(self, features: Tensor) -> tuple[Tensor, Tensor]:
         """Logits, and bags x length x 2: how like the nearest usual and the nearest foreign prototype."""
         first = features[:, :1].expand(-1, self.history - 1, -1)
         logits, likeness = self._read(self._valid(torch.cat([first, features], 1)))
@@ -164,21 +174,15 @@ class DiscriminantHead(Head):
         return self.sequence(features)[:, -1]
 
     def sequence(self, features: Tensor) -> Tensor:
-        logits: Tensor = _root(features) @ self.weight + self.bias
+        logits: Tensor = root(features) @ self.weight + self.bias
         return logits
 
     @torch.no_grad()
     def fit(self, features: Tensor, anomalous: Tensor) -> None:
-        """n x width and n labels, each clip with that of its bag; the logits' spread over them becomes 1."""
-        rooted = _root(features)
-        spread = rooted.std(0)
-        scale = 1 / spread.clamp(min=float(spread.median()) * _LEAST_SPREAD + 1e-12)
-        centre = rooted.mean(0)
-        even = (rooted - centre) * scale
-        count = min(self._axes, len(even) - 2, even.shape[1])
-        _, size, axes = torch.svd_lowrank(even, q=min(count + 8, *even.shape), niter=4)
-        white = axes[:, :count] * (len(even) ** 0.5 / size[:count].clamp(min=1e-6))  # to spread 1 on each
-        weight = scale * (white @ self._direction(even @ white, anomalous))
+        """The logits' spread over them becomes 1."""
+        rooted = root(features)
+        centre, white = whitening(rooted, self._axes)
+        weight = white @ self._direction((rooted - centre) @ white, anomalous)
         weight /= (rooted @ weight).std().clamp(min=1e-12)
         self.weight.copy_(weight)
         self.bias.fill_(-float(centre @ weight))
@@ -194,12 +198,55 @@ class DiscriminantHead(Head):
         return found
 
 
-def _root(features: Tensor) -> Tensor:
-    return features.sign() * features.abs().sqrt()
+class WhitenedHead(Head):
+    """A head on the roots of the numbers in a feature, brought to few directions, of which none outweighs
+    another: those in which clips differ most, be their labels what they may.
+
+    There are many more numbers than clips, and few sources: a head on all of them learns the cameras.
+    """
+
+    centre: Tensor
+    white: Tensor
+
+    def __init__(self, inner: Head, width: int, axes: int, unit: bool) -> None:
+        super().__init__()
+        self.inner, self.history, self._unit = inner, inner.history, unit
+        self.register_buffer("centre", torch.zeros(width))
+        self.register_buffer("white", torch.eye(width, axes))
+
+    def forward(self, features: Tensor) -> Tensor:
+        logits: Tensor = self.inner(self._whitened(features))
+        return logits
+
+    def sequence(self, features: Tensor) -> Tensor:
+        return self.inner.sequence(self._whitened(features))
+
+    def likened(self, features: Tensor) -> tuple[Tensor, Tensor | None]:
+        return self.inner.likened(self._whitened(features))
+
+    @torch.no_grad()
+    def fit(self, features: Tensor, anomalous: Tensor) -> None:
+        centre, white = whitening(root(features), self.white.shape[1])
+        self.centre.copy_(centre)
+        self.white.zero_()[:, : white.shape[1]].copy_(white)  # fewer clips have fewer directions
+        self.inner.fit(self._whitened(features), anomalous)
+
+    def _whitened(self, features: Tensor) -> Tensor:
+        found: Tensor = (root(features) - self.centre) @ self.white
+        if not self._unit:
+            return found
+        return found / found.square().sum(-1, keepdim=True).sqrt().clamp(min=1e-12)
 
 
 def build_head(config: HeadConfig, width: int) -> Head:
     """For features of this width. Raises UsageError for a causal head without a past."""
+    if not config.whiten:
+        return _plain_head(config, width)
+    axes = min(config.whiten, width)
+    return WhitenedHead(_plain_head(config, axes), width, axes, config.unit)
+
+
+def _plain_head(config: HeadConfig, width: int) -> Head:
     if config.kind == "ranking":
         return RankingHead(config, width)
     if config.kind == "discriminant":
@@ -210,4 +257,6 @@ def build_head(config: HeadConfig, width: int) -> Head:
 
 
 def parameters(head: nn.Module) -> int:
-    return sum(weights.numel() for weights in head.parameters())
+    """All that a head carries: what is learnt, and the directions that features are brought to."""
+    directions = head.white.numel() if isinstance(head, WhitenedHead) else 0
+    return directions + sum(weights.numel() for weights in head.parameters())
