@@ -65,19 +65,25 @@ def sources(table: Path) -> dict[str, str]:
     return found
 
 
-def read_clips(folder: Path, known: Mapping[str, str]) -> list[Bag]:
-    """Features of every clip below the folders `fight` and `noFight`. Raises UsageError."""
+def read_clips(folder: Path, known: Mapping[str, str], short: Iterable[str] = ()) -> list[Bag]:
+    """Features of every clip below the folders `fight` and `noFight`, and none of those `short` ones, as
+    `fight/fi001`: they are dealt out with the others, so that parts stay what they are. Raises UsageError."""
+    left_out = set(short)
     return [
-        _clip(path, anomalous, known)
+        _clip(folder / f"{stem}.npz", anomalous, known, stem in left_out)
         for name, anomalous in CLASSES.items()
-        for path in find_features([folder / name])
+        for stem in sorted({*_stems(folder, name), *(one for one in left_out if one.startswith(f"{name}/"))})
     ]
 
 
-def _clip(path: Path, anomalous: bool, known: Mapping[str, str]) -> Bag:
+def _stems(folder: Path, name: str) -> Iterator[str]:
+    return (f"{name}/{path.stem}" for path in find_features([folder / name]))
+
+
+def _clip(path: Path, anomalous: bool, known: Mapping[str, str], empty: bool) -> Bag:
     if path.stem not in known:
         raise UsageError(f"{path.stem} has no source video in the set's list; it cannot be kept apart")
-    features = read_features(path).features
+    features = np.zeros((0, 0), np.float32) if empty else read_features(path).features
     return Bag(path.stem, features, anomalous, (known[path.stem],), np.full(len(features), anomalous))
 
 
@@ -101,8 +107,8 @@ def splits(clips: Sequence[Bag], rules: BagRules, seed: int, develop: bool = Fal
 
 def bags_of(clips: Sequence[Bag], rules: BagRules, seed: int) -> list[Bag]:
     """Anomalous ones first. No clip stands twice in a bag; raises UsageError where there are too few."""
-    fights = [clip for clip in clips if clip.anomalous]
-    normal = [clip for clip in clips if not clip.anomalous]
+    fights = [clip for clip in clips if clip.anomalous and clip.clips]
+    normal = [clip for clip in clips if not clip.anomalous and clip.clips]
     if not fights or len(normal) < rules.clips:
         raise UsageError(
             f"a part holds {len(fights)} fight and {len(normal)} noFight clips; a bag needs "
@@ -135,7 +141,7 @@ def _hand(dealt: Iterator[Bag], count: int) -> list[Bag]:
 
 
 def described(clips: Iterable[Bag]) -> str:
-    held = list(clips)
+    held = [clip for clip in clips if clip.clips]
     fights = sum(clip.anomalous for clip in held)
     return (
         f"{fights} fight and {len(held) - fights} noFight clips of {len({c.sources for c in held})} sources"

@@ -33,6 +33,7 @@ from edge.progress import progress
 from export.extractors import Asked, open_extractor
 from train.bags import Bag
 from train.features import Extractor, extract_all, plan
+from train.mil import HeadConfig
 from train.mil_recipes import MilRecipe, mil_recipe
 
 CAPTION = (
@@ -52,9 +53,13 @@ class Entry:
     differences: tuple[tuple[str, object], ...] = ()
 
 
+WHITENED = (("model", HeadConfig(whiten=60, unit=True)), ("normalise", "none"))
+
 ROWS: dict[str, Entry] = {
     "discriminant": Entry("discriminant"),
     "faithful": Entry("faithful"),
+    "faithful-whitened": Entry("faithful", differences=WHITENED),
+    "whitened": Entry("whitened"),
     "one-to-one": Entry("faithful", differences=(("pairing", "one-to-one"),)),
     "small": Entry("small"),
     "motion-discriminant": Entry("discriminant", motion=True),
@@ -105,6 +110,7 @@ def main(
     fps: Annotated[float, typer.Option(help="Pictures a second.")] = 8.0,
     frames: Annotated[int, typer.Option(help="Pictures of a clip.")] = 8,
     stride: Annotated[int, typer.Option(help="Pictures from one clip's begin to the next.")] = 2,
+    motion: Annotated[bool, typer.Option("--motion", help="Features know how a clip moves, too.")] = False,
     clips: Annotated[
         int, typer.Option(min=2, help="Clips of the set in a bag; one of them a fight, or none.")
     ] = 4,
@@ -125,7 +131,7 @@ def main(
     try:
         chosen = choose(rows)
         known = sources(folder / "videos.txt")
-        asked = Asked(fps=fps, frames=frames, stride=stride, pooling="mean-change")
+        asked = Asked(fps=fps, frames=frames, stride=stride, pooling="mean-change", motion=motion)
         made = {False: open_extractor(extractor, asked=asked), True: motion_extractor(frames, stride, fps)}
         grounds = {
             motion: ground(folder, made[motion], features / ("motion" if motion else extractor.stem), known)
@@ -158,20 +164,22 @@ def choose(rows: str) -> list[str]:
 
 
 def ground(folder: Path, extractor: Extractor, out: Path, known: dict[str, str]) -> Ground:
-    """Features of every clip, made unless they are there. Raises UsageError where a clip has none."""
+    """Features of every clip, made unless they are there; one that is too short for any is left out and said.
+    Raises UsageError where the set is not there."""
     spec = extractor.spec
-    kept = out / f"{spec.fps:g}fps-{spec.frames}of-{spec.stride}"
+    kept = out / f"{spec.fps:g}fps-{spec.frames}of-{spec.stride}{'-motion' if spec.motion else ''}"
     jobs, missing = plan([folder / "fight", folder / "noFight"], kept)
     if missing:
         raise UsageError(missing[0])
-    failed = []
+    failed: dict[str, str] = {}
     with progress(f"features of {extractor.name}") as tell:
         for done, outcome in enumerate(extract_all(jobs, extractor), 1):
             tell(done, len(jobs))
-            failed += [outcome.says] if outcome.state == "failed" else []
-    if failed:
-        raise UsageError(f"{len(failed)} clips have no features; the first: {failed[0]}")
-    return Ground(read_clips(kept, known), spec)
+            if outcome.state == "failed":
+                failed[outcome.job.name] = outcome.says
+    for says in failed.values():
+        Console(stderr=True).print(f"left out: {says}", style="dim", markup=False, highlight=False)
+    return Ground(read_clips(kept, known, failed), spec)
 
 
 class Kept:

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from benchmarks.fight_bags import DEVELOPMENT, PARTS, BagRules, bags_of, sources, splits
+from benchmarks.fight_bags import DEVELOPMENT, PARTS, BagRules, bags_of, read_clips, sources, splits
 from benchmarks.fights import Kept, Run, choose
 from benchmarks.mil_figures import ALARMING, best_accuracy, figures
 from benchmarks.mil_scores import Told, told, trained
@@ -16,6 +16,7 @@ from benchmarks.motion_histograms import WIDTH, histograms, motion_extractor
 from edge.clips import ExtractorSpec
 from edge.errors import UsageError
 from train.bags import Bag
+from train.feature_files import FeatureVideo, write_features
 from train.mil import DiscriminantHead, HeadConfig, build_head
 from train.mil_recipes import mil_recipe
 
@@ -28,6 +29,7 @@ fi002: 0.1 - 0.2
 nofi002 - nofi004 : A set
 nofi004 - nofi005 : Another set
 """
+RULES = BagRules(clips=3)
 SPEC = ExtractorSpec(frames=4, stride=2, fps=8, width=6, sha256="0" * 64)
 
 
@@ -90,6 +92,28 @@ def test_what_is_tuned_on_is_never_reported() -> None:
 
     assert not tested(True) & tested(False)
     assert len(tested(True) | tested(False)) == 24
+
+
+def test_a_clip_too_short_for_features_is_in_no_bag_and_moves_no_source(
+    tmp_path: Path,
+) -> None:
+    made = clips()
+    for one in made:
+        out = tmp_path / ("fight" if one.anomalous else "noFight") / f"{one.name}.npz"
+        out.parent.mkdir(exist_ok=True)
+        if one.name != "fi3-0":
+            write_features(out, FeatureVideo(one.name, one.features))
+    known = {one.name: one.sources[0] for one in made}
+    found = read_clips(tmp_path, known, ["fight/fi3-0"])
+    assert {one.name for one in found} == set(known)
+    for ours, whole in zip(splits(found, RULES, 0), splits(read_all(made), RULES, 0), strict=True):
+        assert {s for bag in ours.test for s in bag.sources} == {s for bag in whole.test for s in bag.sources}
+        assert not any(bag.name.startswith("fi3-0") for bag in (*ours.train, *ours.validation, *ours.test))
+
+
+def read_all(made: list[Bag]) -> list[Bag]:
+    """In the order in which they are read."""
+    return sorted(made, key=lambda one: (not one.anomalous, one.name))
 
 
 def test_a_bag_holds_one_fight_or_none_and_no_clip_twice() -> None:

@@ -17,12 +17,15 @@ WIDTH = 48
 
 def head_of(kind: str) -> tuple[Head, ClipSpec]:
     torch.manual_seed(1)
-    config = HeadConfig(kind="causal" if kind == "causal" else "ranking", channels=16, prototypes=4)
+    causal = HeadConfig(kind="causal", channels=16, prototypes=4)
+    ranking = HeadConfig(hidden=(32, 8), whiten=6, unit=True) if kind == "whitened" else HeadConfig()
+    config = causal if kind == "causal" else ranking
     head = build_head(config, WIDTH).eval()
+    head.fit(torch.rand(40, WIDTH), torch.arange(40) < 20)
     return head, ClipSpec(extractor=extractor_spec(), history=config.history)
 
 
-@pytest.mark.parametrize("kind", ["ranking", "causal"])
+@pytest.mark.parametrize("kind", ["ranking", "causal", "whitened"])
 def test_a_head_says_in_onnx_what_it_says_in_pytorch(kind: str) -> None:
     head, spec = head_of(kind)
     windows = random_windows(spec) * 3

@@ -156,7 +156,9 @@ def test_a_whitened_feature_of_length_1_says_no_more_how_far_it_lies_from_the_mi
     head, features = whitened(unit=True)
     seen = (root(features) - head.centre) @ head.white
     length = seen.norm(dim=-1, keepdim=True)
-    assert torch.allclose(head.sequence(features[None]), head.inner.sequence((seen / length)[None]), atol=1e-5)
+    assert torch.allclose(
+        head.sequence(features[None]), head.inner.sequence((seen / length)[None]), atol=1e-5
+    )
 
 
 def test_fewer_clips_than_directions_leave_the_last_ones_empty() -> None:

@@ -17,7 +17,6 @@ from edge.errors import UsageError
 from train.whitening import LEAST_SPREAD, root, whitening
 
 
-
 class HeadConfig(BaseModel):
     """`ranking`: the published three layers, which look at one clip. `causal`: a projection, depthwise
     convolutions over the past with growing dilation, and prototypes. `discriminant`: one weight for the root
@@ -30,7 +29,7 @@ class HeadConfig(BaseModel):
     hidden: tuple[int, int] = (512, 32)  # of the ranking head
     second: Literal["linear", "relu"] = "linear"  # after its second layer, as released
     dropout: float = Field(default=0.6, ge=0, lt=1)
-    whiten: int = Field(default=0, ge=0, le=1024)  # directions that features are brought to first; 0: as given
+    whiten: int = Field(default=0, ge=0, le=1024)  # directions that features are brought to; 0: none
     unit: bool = False  # what came of that is brought to length 1
     channels: int = Field(default=128, ge=1, le=1024)  # of the causal head, as all below
     dilations: tuple[int, ...] = (1, 2, 4)
