@@ -86,7 +86,8 @@ class MovingShadow:
 class Shake:
     """Up to 8 px each way and 3 degrees of roll: a smooth wandering about the middle, and jitter per frame.
 
-    What a camera would bring in from outside is not in the footage; the picture is mirrored there.
+    What a camera would bring in from outside is not in the footage; there the picture goes on as it ends.
+    Mirrored, whatever the edge cuts off would become a thing of its own.
     """
 
     MOST = np.array([8.0, 8.0, 3.0])  # px, px, degrees
@@ -111,7 +112,7 @@ class Shake:
         move = cv2.getRotationMatrix2D(((width - 1) / 2, (height - 1) / 2), float(degrees), 1.0)
         move[:, 2] += right, down
         moved = cv2.warpAffine(
-            image, move, (width, height), flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REFLECT_101
+            image, move, (width, height), flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE
         )
         return np.asarray(moved, np.uint8)
 
