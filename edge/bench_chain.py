@@ -121,7 +121,7 @@ class Note:
 
 
 class NotedOutbox(Outbox):
-    """The outbox, noting when each message was on disk and when the broker had it."""
+    """The outbox, noting when each message was on disk and when the broker had it, which go on at once."""
 
     def __init__(self, path: Path, clock: Clock) -> None:
         super().__init__(path, clock)
@@ -130,9 +130,16 @@ class NotedOutbox(Outbox):
         self._gone: dict[int, int] = {}
         self._changed = threading.Condition()
 
-    def put(self, topic: str, payload: bytes, *, retain: bool = False) -> int:
+    def put(
+        self,
+        topic: str,
+        payload: bytes,
+        *,
+        retain: bool = False,
+        readable: Callable[[], None] = lambda: None,
+    ) -> int:
         began = self._now()
-        id_ = super().put(topic, payload, retain=retain)
+        id_ = super().put(topic, payload, retain=retain, readable=readable)
         self.notes.append(Note(id_, topic, began, self._now()))
         return id_
 
@@ -225,8 +232,8 @@ class Chain:
         stages |= {"event": event.began_ns - inspected, "outbox": event.ended_ns - event.began_ns}
         alerted = event.ended_ns
         if self.linked:
-            alerted = max(alerted, self.outbox.gone_ns(event.id))
-            stages["publish"] = alerted - event.ended_ns
+            alerted = self.outbox.gone_ns(event.id)
+            stages["publish"] = alerted - event.began_ns
         else:
             self.outbox.remove(*(note.id for note in self.outbox.notes))
         return {**stages, **_pictures(self.outbox.notes), "alert": alerted - shown.captured_ns}

@@ -71,9 +71,8 @@ class Link:
         self._thread.start()
 
     def publish(self, topic: str, payload: bytes) -> None:
-        """On disk when this returns."""
-        self._outbox.put(topic, payload)
-        self._sender.connection.wake()
+        """On disk when this returns; on its way as soon as it can be read again."""
+        self._outbox.put(topic, payload, readable=self._sender.connection.wake)
 
     def publish_event(self, event: Event) -> None:
         self.publish(self.topics.event, event.to_json())

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import logging
+import os
+import shutil
 import signal
 import sqlite3
 import subprocess
 import sys
 import threading
+from collections.abc import Callable
 from contextlib import closing
+from dataclasses import dataclass, field
 from datetime import timedelta
 from pathlib import Path
 
@@ -19,7 +23,7 @@ from hypothesis import strategies as st
 import edge.outbox
 from edge.clock import FakeClock
 from edge.errors import SettingsError
-from edge.outbox import MAX_UNSAVED, Outbox, OutboxError
+from edge.outbox import MAX_UNSAVED, Outbox
 
 
 @pytest.fixture
@@ -112,24 +116,71 @@ def test_what_was_accepted_survives_kill_9(path: Path) -> None:
         assert len(kept) <= len(accepted) + 1  # at most the one that was being put
 
 
-def test_every_message_is_synchronised_and_removals_leave_the_disk_alone(path: Path) -> None:
+@dataclass
+class Disk:
+    """Keeps, of each moment at which something was synchronised, what a power cut would have left."""
+
+    path: Path
+    home: Path
+    real: Callable[[int], None]
+    cuts: list[Path] = field(default_factory=list)
+    broken: bool = False
+
+    def fdatasync(self, file: int) -> None:
+        if self.broken:
+            raise OSError(5, "Input/output error")
+        assert Path(f"/proc/self/fd/{file}").readlink() == Path(f"{self.path}-wal")
+        self.real(file)
+        cut = self.home / f"cut{len(self.cuts)}"
+        cut.mkdir()
+        for suffix in ("", "-wal"):
+            shutil.copy(f"{self.path}{suffix}", cut / f"outbox.sqlite{suffix}")
+        self.cuts.append(cut / "outbox.sqlite")
+
+
+@pytest.fixture
+def disk(path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Disk:
+    made = Disk(path, tmp_path, os.fdatasync)
+    monkeypatch.setattr("edge.outbox.os.fdatasync", made.fdatasync)
+    return made
+
+
+def test_what_was_accepted_survives_a_power_cut(path: Path, disk: Disk) -> None:
     with Outbox(path) as outbox:
-        said: list[str] = []
-        outbox._base.set_trace_callback(said.append)
         for number in range(3):
-            outbox.remove(outbox.put("t", bytes([number])))
-        outbox._base.execute("DROP TABLE message")
-        with pytest.raises(OutboxError):
-            outbox.remove(1)
-        assert outbox._base.execute("PRAGMA synchronous").fetchone()[0] == 2  # FULL, after a failure too
-    mode, under = "FULL", []
-    for line in said:
-        if line.startswith("PRAGMA synchronous ="):
-            mode = line.rpartition(" ")[2]
-        elif line.startswith(("INSERT INTO message", "DELETE", "COMMIT")):
-            under.append((line.split()[0], mode))
-    stored, removed = ("INSERT", "COMMIT"), ("DELETE", "COMMIT")
-    assert under[:12] == 3 * [*((word, "FULL") for word in stored), *((word, "NORMAL") for word in removed)]
+            outbox.put("t", bytes([number]))
+            with Outbox(disk.cuts[-1]) as left:
+                assert payloads(left) == [bytes([n]) for n in range(number + 1)]
+
+
+def test_a_message_can_be_read_and_sent_before_the_disk_has_it(path: Path, disk: Disk) -> None:
+    told: list[tuple[list[bytes], int]] = []
+    with Outbox(path) as outbox:
+        outbox.put("t", b"alert", readable=lambda: told.append((payloads(outbox), len(disk.cuts))))
+    assert told == [([b"alert"], 0)]
+    assert len(disk.cuts) == 1
+
+
+def test_removals_leave_the_disk_alone_and_dead_letters_do_not(path: Path, disk: Disk) -> None:
+    with Outbox(path) as outbox:
+        ids = [outbox.put("t", b"1"), outbox.put("t", b"2")]
+        outbox.remove(ids[0])
+        assert len(disk.cuts) == 2
+        outbox.refuse(ids[1], "never")
+    with Outbox(disk.cuts[-1]) as left:
+        assert (left.depth(), left.refused()) == (0, 1)
+
+
+def test_a_disk_that_does_not_synchronise_is_said_once_and_the_message_still_goes(
+    path: Path, disk: Disk, caplog: pytest.LogCaptureFixture
+) -> None:
+    disk.broken = True
+    with Outbox(path) as outbox, caplog.at_level(logging.ERROR, "skerry"):
+        outbox.put("t", b"1")
+        outbox.put("t", b"2")
+        assert payloads(outbox) == [b"1", b"2"]
+    assert len(caplog.records) == 1
+    assert "power cut" in caplog.text
 
 
 def test_threads_share_one_outbox(path: Path) -> None:
