@@ -126,6 +126,20 @@ def bags_of(clips: Sequence[Bag], rules: BagRules, seed: int) -> list[Bag]:
     return [*made, *rest]
 
 
+def told_apart(bags: Sequence[Bag]) -> list[Bag]:
+    """The same clips with their own labels: what a bag's fight clip is, and its other clips, each in a bag of
+    its own. What is learnt of them is learnt with full supervision."""
+    return [part for bag in bags for part in _told_apart(bag)]
+
+
+def _told_apart(bag: Bag) -> Iterator[Bag]:
+    assert bag.truth is not None, "of bags whose truth is known"
+    for anomalous in (True, False):
+        chosen = bag.truth == anomalous
+        if chosen.any():
+            yield Bag(bag.name, bag.features[chosen], anomalous, bag.sources, bag.truth[chosen])
+
+
 def _dealt(clips: Sequence[Bag], chance: random.Random) -> Iterator[Bag]:
     """Without end, each as often as the others."""
     while True:

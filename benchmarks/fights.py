@@ -22,7 +22,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from rich.console import Console
 from rich.table import Table
 
-from benchmarks.fight_bags import BagRules, Split, described, read_clips, sources, splits
+from benchmarks.fight_bags import BagRules, Split, described, read_clips, sources, splits, told_apart
 from benchmarks.mil_figures import HEADINGS, WAYS, Figures, cells, figures
 from benchmarks.mil_scores import Told, told, trained
 from benchmarks.motion_histograms import motion_extractor
@@ -51,6 +51,7 @@ class Entry:
     recipe: str
     motion: bool = False
     differences: tuple[tuple[str, object], ...] = ()
+    told: bool = False  # the label of each clip: what weak labels cost
 
 
 WHITENED = (("model", HeadConfig(whiten=60, unit=True)), ("normalise", "none"))
@@ -62,6 +63,8 @@ ROWS: dict[str, Entry] = {
     "whitened": Entry("whitened"),
     "one-to-one": Entry("faithful", differences=(("pairing", "one-to-one"),)),
     "small": Entry("small"),
+    "discriminant-told": Entry("discriminant", told=True),
+    "whitened-told": Entry("whitened", told=True),
     "motion-discriminant": Entry("discriminant", motion=True),
     "motion-faithful": Entry("faithful", motion=True),
 }
@@ -110,7 +113,6 @@ def main(
     fps: Annotated[float, typer.Option(help="Pictures a second.")] = 8.0,
     frames: Annotated[int, typer.Option(help="Pictures of a clip.")] = 8,
     stride: Annotated[int, typer.Option(help="Pictures from one clip's begin to the next.")] = 2,
-    motion: Annotated[bool, typer.Option("--motion", help="Features know how a clip moves, too.")] = False,
     clips: Annotated[
         int, typer.Option(min=2, help="Clips of the set in a bag; one of them a fight, or none.")
     ] = 4,
@@ -131,7 +133,7 @@ def main(
     try:
         chosen = choose(rows)
         known = sources(folder / "videos.txt")
-        asked = Asked(fps=fps, frames=frames, stride=stride, pooling="mean-change", motion=motion)
+        asked = Asked(fps=fps, frames=frames, stride=stride, pooling="mean-change")
         made = {False: open_extractor(extractor, asked=asked), True: motion_extractor(frames, stride, fps)}
         grounds = {
             motion: ground(folder, made[motion], features / ("motion" if motion else extractor.stem), known)
@@ -167,7 +169,7 @@ def ground(folder: Path, extractor: Extractor, out: Path, known: dict[str, str])
     """Features of every clip, made unless they are there; one that is too short for any is left out and said.
     Raises UsageError where the set is not there."""
     spec = extractor.spec
-    kept = out / f"{spec.fps:g}fps-{spec.frames}of-{spec.stride}{'-motion' if spec.motion else ''}"
+    kept = out / f"{spec.fps:g}fps-{spec.frames}of-{spec.stride}"
     jobs, missing = plan([folder / "fight", folder / "noFight"], kept)
     if missing:
         raise UsageError(missing[0])
@@ -230,11 +232,10 @@ def run_row(row: str, ground: Ground, asks: Asks, kept: Kept) -> Iterator[Run]:
 
 
 def one_run(row: str, split: Split, recipe: MilRecipe, extractor: ExtractorSpec, settings: str) -> Run:
+    train = told_apart(split.train) if ROWS[row].told else split.train
     with progress(f"{row}, {split.name}, seed {recipe.seed}") as tell:
         steps = iter(range(1, recipe.epochs * recipe.STEPS + 1))
-        head = trained(
-            recipe, split.train, extractor, lambda: tell(next(steps), recipe.epochs * recipe.STEPS)
-        )
+        head = trained(recipe, train, extractor, lambda: tell(next(steps), recipe.epochs * recipe.STEPS))
     test, validation = ([told(head, bag) for bag in bags] for bags in (split.test, split.validation))
     both = {way: figures(test, validation, way) for way in WAYS}
     return Run(

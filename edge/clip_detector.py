@@ -67,7 +67,7 @@ class Extractor:
                 f"with ({spec.sha256[:12]}); export it again with that"
             )
         found = self(np.zeros(extractor_shape(bundle), np.float32))
-        wanted = spec.embedding
+        wanted = spec.width // (2 if spec.sees == "frame" and spec.pooling == "mean-change" else 1)
         if found.shape != (1, wanted):
             raise BundleError(
                 f"the extractor of {bundle.folder} gives {_by(found.shape)}, its manifest says "

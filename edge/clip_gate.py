@@ -74,7 +74,7 @@ def feature_of(clip: Clip, spec: ClipSpec, picture: InputSpec, extract: Extract)
 def told(clips: Iterable[Clip], spec: ClipSpec, picture: InputSpec, extract: Extract, head: Extract) -> Told:
     features = np.stack([feature_of(clip, spec, picture, extract) for clip in clips])
     logits = [float(np.asarray(head(Window(spec).add(feature))).ravel()[0]) for feature in features]
-    return Told(np.array(logits), features[:, : spec.extractor.seen])  # motion is the same for all engines
+    return Told(np.array(logits), features)
 
 
 def drifts(ours: Scores, truth: Scores) -> Scores:

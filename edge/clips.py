@@ -18,8 +18,6 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field
 
-from edge.clip_motion import WIDTH as MOTION_WIDTH
-from edge.clip_motion import ClipMotion
 from edge.frames import Picture
 from edge.light import levelled
 from edge.preprocess import InputSpec, to_tensor
@@ -37,8 +35,7 @@ class ExtractorSpec(BaseModel):
 
     `pooling`, of the frames' embeddings: their mean, or that followed by the mean absolute change from one
     frame to the next, which knows of motion (2 d). `fps`: of the frames that go in; `stride`: frames from one
-    clip's begin to the next one's. `level`: every picture is brought to one brightness first. `motion`: how
-    the clip moves (`edge.clip_motion`) follows what the extractor says of it.
+    clip's begin to the next one's. `level`: every picture is brought to one brightness first.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -50,18 +47,7 @@ class ExtractorSpec(BaseModel):
     pooling: Literal["mean", "mean-change"] = "mean"
     width: int = Field(ge=1, le=65_536)  # of one raw feature
     level: bool = False
-    motion: bool = False
     sha256: str = Field(pattern="^[0-9a-f]{64}$")  # of the extractor's fp32 ONNX
-
-    @property
-    def seen(self) -> int:
-        """Numbers of a feature that come of the extractor; those of motion follow."""
-        return self.width - (MOTION_WIDTH if self.motion else 0)
-
-    @property
-    def embedding(self) -> int:
-        """Numbers that the extractor gives at once."""
-        return self.seen // 2 if self.sees == "frame" and self.pooling == "mean-change" else self.seen
 
 
 class ClipSpec(BaseModel):
@@ -109,14 +95,11 @@ class ClipMaker:
     def __init__(self, spec: ExtractorSpec, picture: InputSpec, extract: Extract) -> None:
         self._spec, self._picture, self._extract = spec, picture, extract
         self._ring: deque[NDArray[np.float32]] = deque(maxlen=spec.frames)
-        self._motion = ClipMotion(spec.frames) if spec.motion else None
         self._seen = 0
 
     def restart(self) -> None:
         """Forget the pictures so far: the next clip begins with the next one."""
         self._ring.clear()
-        if self._motion:
-            self._motion.restart()
         self._seen = 0
 
     def add(self, image: Picture) -> Feature | None:
@@ -129,8 +112,6 @@ class ClipMaker:
         """As `add`, of a picture that was missed: the last one stands in for it."""
         if self._needed() and self._ring:
             self._ring.append(self._ring[-1])
-            if self._motion:
-                self._motion.repeat()
         return self._counted() if self._ring else None
 
     def _needed(self) -> bool:
@@ -143,19 +124,12 @@ class ClipMaker:
         return self._feature()
 
     def _keep(self, image: Picture) -> None:
-        if self._motion:
-            self._motion.add(image)
         tensor = to_tensor(image, self._picture)  # 1 x 3 x h x w
         if self._spec.level:
             tensor = levelled(tensor, self._picture)
         self._ring.append(self._extract(tensor)[0] if self._spec.sees == "frame" else tensor[0])
 
     def _feature(self) -> Feature:
-        said = self._said()
-        return np.concatenate([said, self._motion.feature()]) if self._motion else said
-
-    def _said(self) -> Feature:
-        """By the extractor."""
         held = np.stack(self._ring)
         if self._spec.sees == "frame":
             return pooled(held, self._spec.pooling)

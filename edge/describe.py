@@ -73,7 +73,6 @@ def _clip(spec: ClipSpec, picture: InputSpec) -> Iterator[tuple[str, str]]:
         + (", at one brightness" if made.level else ""),
     )
     each = "one clip" if made.sees == "clip" else f"each picture, pooled by {made.pooling}"
-    each += ", and of how it moves" if made.motion else ""
     averaged = f", mean of {spec.average}" if spec.average > 1 else ""
     length = ", to length 1" if spec.normalise == "l2" else ""
     yield "feature", f"{made.width} numbers of {each}{averaged}{length}; extractor {made.sha256[:12]}"

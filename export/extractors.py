@@ -11,7 +11,6 @@ import numpy as np
 from onnx import ModelProto
 from pydantic import ValidationError
 
-from edge.clip_motion import WIDTH as MOTION_WIDTH
 from edge.clips import ExtractorSpec
 from edge.errors import BundleError, nearest
 from edge.preprocess import InputSpec
@@ -47,7 +46,6 @@ class Asked:
     stride: int | None = None
     pooling: Literal["mean", "mean-change"] | None = None
     level: bool = False
-    motion: bool = False
     size: int | None = None  # pixels on a side, where the model leaves it open
     pixels: str | None = None
     output: str | None = None
@@ -188,9 +186,8 @@ def spec_of(shape: tuple[int, ...], width: int, digest: str, asked: Asked, name:
             stride=asked.stride or (max(1, frames // 2) if sees == "frame" else frames),
             fps=asked.fps or (8.0 if sees == "frame" else 15.0),
             pooling=pooling,
-            width=width * (2 if pooling == "mean-change" else 1) + (MOTION_WIDTH if asked.motion else 0),
+            width=width * (2 if pooling == "mean-change" else 1),
             level=asked.level,
-            motion=asked.motion,
             sha256=digest,
         )
     except ValidationError as error:

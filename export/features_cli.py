@@ -60,9 +60,6 @@ Pooling = Annotated[
     typer.Option(help="How a clip's pictures become one feature: mean, or mean-change (default)."),
 ]
 Level = Annotated[bool, typer.Option("--level", help="Bring every picture to one brightness first.")]
-Motion = Annotated[
-    bool, typer.Option("--motion", help="Add how each clip moves, by optical flow; no network needed.")
-]
 Size = Annotated[
     int | None,
     typer.Option(min=8, max=4096, help=f"Pixels on a side, where the model leaves it open ({USUAL_SIZE})."),
@@ -93,7 +90,6 @@ def features(
     stride: Stride = None,
     pooling: Pooling = None,
     level: Level = False,
-    motion: Motion = False,
     size: Size = None,
     pixels: Pixels = None,
     output: Output = None,
@@ -108,7 +104,7 @@ def features(
     be used costs one sentence and exit code 2 at the end; the others are done.
     """
     jobs, missing = _jobs(recordings or [], table, videos, out)
-    asked = Asked(fps, frames, stride, _pooling(pooling), level, motion, size, pixels, output)
+    asked = Asked(fps, frames, stride, _pooling(pooling), level, size, pixels, output)
     console = Console(stderr=True)
     with console.status("opening the extractor"):
         extractor = open_extractor(source, weights, asked)
@@ -163,8 +159,7 @@ def describe(extractor: Extractor, weights: Path | None) -> str:
     spec = extractor.spec
     seen = f"{spec.frames} pictures at {spec.fps:g} fps, a new clip every {spec.stride / spec.fps:.3g} s"
     pooled = f", {spec.pooling}" if spec.sees == "frame" else ""
-    moves = ", and how it moves" if spec.motion else ""
-    lines = [f"extractor {extractor.name}: {spec.width} numbers of {seen}{pooled}{moves}"]
+    lines = [f"extractor {extractor.name}: {spec.width} numbers of {seen}{pooled}"]
     if weights is not None:
         digest = weights_digest(weights)
         whose = "torchvision's own" if digest.startswith(PUBLISHED) else "not torchvision's published ones"

@@ -9,7 +9,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import torch
 
 from edge.bundle import Manifest, ModelBundle, Scoring, load_bundle, write_bundle
 from edge.clip_detector import ClipStream
@@ -20,12 +19,10 @@ from edge.observer import Stopwatch
 from edge.recordings import open_recording
 from edge.runtimes import OnnxRuntime
 from export.extractors import Asked, open_extractor
-from export.heads import head_onnx
 from tests.builders import NOON, folder_of
 from tests.clips import FOLDER, pictures
 from train.feature_files import FeatureError, read_features
 from train.features import Extractor, Job, Outcome, ahead, do, extract_all, key_of, plan
-from train.mil import HeadConfig, build_head
 
 FPS = 4.0
 
@@ -43,10 +40,8 @@ def done(path: Path, out: Path, extractor: Extractor, folder_fps: float = FPS) -
 
 
 def flying(path: Path, extractor: Extractor) -> ModelBundle:
-    """A bundle around the extractor and a head that says how much redder than green two features are, or one
-    that looks at every number."""
-    moves = extractor.spec.motion
-    spec = ClipSpec(extractor=extractor.spec, history=1 if moves else 2, normalise="none", smooth_s=1.0)
+    """A bundle around the extractor and a head that says how much redder than green two features are."""
+    spec = ClipSpec(extractor=extractor.spec, history=2, normalise="none", smooth_s=1.0)
     manifest = Manifest(
         name="red",
         kind="clip",
@@ -57,15 +52,9 @@ def flying(path: Path, extractor: Extractor) -> ModelBundle:
         variants={"fp32": "model.fp32.onnx"},
         files={},
     )
-    head = head_of_all(spec) if moves else (FOLDER / "red.onnx").read_bytes()
-    files = {"model.fp32.onnx": extractor.model, spec.head: head}
+    files = {"model.fp32.onnx": extractor.model, spec.head: (FOLDER / "red.onnx").read_bytes()}
     write_bundle(path, manifest, files)
     return load_bundle(path)
-
-
-def head_of_all(spec: ClipSpec) -> bytes:
-    torch.manual_seed(0)
-    return head_onnx(build_head(HeadConfig(hidden=(16, 4)), spec.extractor.width).eval(), spec)
 
 
 def scores_in_flight(bundle: ModelBundle, frames: list[Frame]) -> list[float]:
@@ -76,22 +65,20 @@ def scores_in_flight(bundle: ModelBundle, frames: list[Frame]) -> list[float]:
     return [score for n, score in enumerate(known) if n == 0 or score != known[n - 1]]
 
 
-@pytest.mark.parametrize("motion", [False, True])
 @pytest.mark.parametrize("sees", ["frame", "clip"])
 @pytest.mark.parametrize(("folder_fps", "stride"), [(4.0, 2), (12.0, 2), (12.0, 5), (4.0, 4)])
 def test_features_of_training_are_features_of_flight_to_the_bit(
-    tmp_path: Path, sees: str, folder_fps: float, stride: int, motion: bool
+    tmp_path: Path, sees: str, folder_fps: float, stride: int
 ) -> None:
     """The scores of a flight are those that the features on disk give, so the features are the same."""
-    extractor = extractor_of(sees, stride=stride, motion=motion)
+    extractor = extractor_of(sees, stride=stride)
     flight = folder_of(tmp_path / "flight", pictures("...X..X.....X....X..X..X....X...", seed=3))
     assert done(flight, tmp_path / "flight.npz", extractor, folder_fps).state == "made"
     video = read_features(tmp_path / "flight.npz")
     bundle = flying(tmp_path / "bundle", extractor)
     assert bundle.manifest.clip is not None
-    head = OnnxRuntime(bundle.read(bundle.manifest.clip.head), "head")
-    spec = bundle.manifest.clip
-    logits = [float(head(window[None]).ravel()[0]) for window in windows(video.features, spec)]
+    head = OnnxRuntime((FOLDER / "red.onnx").read_bytes(), "head")
+    logits = [float(head(window[None])[0]) for window in windows(video.features, bundle.manifest.clip)]
     with open_recording(flight, folder_fps=folder_fps) as recording:
         seen = scores_in_flight(bundle, list(recording))
     assert len(video.features) >= 2
@@ -127,7 +114,6 @@ def test_a_recording_is_looked_at_once(tmp_path: Path) -> None:
         {"stride": 3},
         {"frames": 3},
         {"level": True},
-        {"motion": True},
         {"pooling": "mean-change"},
         {"pixels": "0..255"},
     ],

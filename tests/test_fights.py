@@ -8,7 +8,16 @@ import numpy as np
 import pytest
 import torch
 
-from benchmarks.fight_bags import DEVELOPMENT, PARTS, BagRules, bags_of, read_clips, sources, splits
+from benchmarks.fight_bags import (
+    DEVELOPMENT,
+    PARTS,
+    BagRules,
+    bags_of,
+    read_clips,
+    sources,
+    splits,
+    told_apart,
+)
 from benchmarks.fights import Kept, Run, choose
 from benchmarks.mil_figures import ALARMING, best_accuracy, figures
 from benchmarks.mil_scores import Told, told, trained
@@ -114,6 +123,16 @@ def test_a_clip_too_short_for_features_is_in_no_bag_and_moves_no_source(
 def read_all(made: list[Bag]) -> list[Bag]:
     """In the order in which they are read."""
     return sorted(made, key=lambda one: (not one.anomalous, one.name))
+
+
+def test_clips_told_apart_are_the_same_clips_each_with_its_own_label() -> None:
+    made = bags_of(clips(), RULES, 1)
+    apart = told_apart(made)
+    assert sum(bag.clips for bag in apart) == sum(bag.clips for bag in made)
+    assert len(apart) == len(made) + sum(bag.anomalous for bag in made)
+    for bag in apart:
+        assert bag.truth is not None
+        assert (bag.truth == bag.anomalous).all()
 
 
 def test_a_bag_holds_one_fight_or_none_and_no_clip_twice() -> None:

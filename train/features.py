@@ -106,8 +106,7 @@ def _plain_name(recording: Path) -> Path:
 def key_of(recording: Path, extractor: Extractor, folder_fps: float) -> str:
     """Of everything that the features depend on: content, extractor, clips. How the extractor wants its
     pixels is written into it and so part of its digest."""
-    unsaid = None if extractor.spec.motion else {"motion"}  # as before there was motion
-    parts = [_LAYOUT, content_digest(recording), extractor.spec.model_dump_json(exclude=unsaid)]
+    parts = [_LAYOUT, content_digest(recording), extractor.spec.model_dump_json()]
     if recording.is_dir():
         parts.append(repr(float(folder_fps)))
     return hashlib.sha256("\n".join(parts).encode()).hexdigest()
