@@ -33,7 +33,6 @@ from edge.progress import progress
 from export.extractors import Asked, open_extractor
 from train.bags import Bag
 from train.features import Extractor, extract_all, plan
-from train.mil import HeadConfig
 from train.mil_recipes import MilRecipe, mil_recipe
 
 CAPTION = (
@@ -54,17 +53,13 @@ class Entry:
     told: bool = False  # the label of each clip: what weak labels cost
 
 
-WHITENED = (("model", HeadConfig(whiten=60, unit=True)), ("normalise", "none"))
-
 ROWS: dict[str, Entry] = {
     "discriminant": Entry("discriminant"),
     "faithful": Entry("faithful"),
-    "faithful-whitened": Entry("faithful", differences=WHITENED),
     "whitened": Entry("whitened"),
     "one-to-one": Entry("faithful", differences=(("pairing", "one-to-one"),)),
     "small": Entry("small"),
     "discriminant-told": Entry("discriminant", told=True),
-    "whitened-told": Entry("whitened", told=True),
     "motion-discriminant": Entry("discriminant", motion=True),
     "motion-faithful": Entry("faithful", motion=True),
 }
