@@ -28,7 +28,7 @@ from train.evaluation.judge import judge
 from train.evaluation.page import EventRow, Exhibit, Report, Timeline, page
 from train.evaluation.report import ReportFolder, event_rows, is_evaluation, json_of, write_report
 from train.evaluation.results import Evaluation, Figure
-from train.evaluation.rows import groups, plain, shown, shown_rate
+from train.evaluation.rows import about, groups, plain, shown, shown_rate
 from train.evaluation.run import score_video
 from train.evaluation.scenes import Scene, heat_scale, pictures, worst_false_alarms, worst_misses
 from train.evaluation.scored import Scored
@@ -62,6 +62,13 @@ def filmed(folder: Path, plan: str = "..XX.") -> Scored:
     heat[:, 16:] = 9
     finding = Finding(9.0, heat, (box(200, 100, 24, 24, 9.0),))
     return score_video(video_in(folder, plan), lambda _: finding, Evidence(1), 2.0)
+
+
+def test_a_detector_that_could_not_judge_everything_is_said_to(tmp_path: Path) -> None:
+    video = video_in(tmp_path / "v", "..XX.")
+    one = score_video(video, lambda _: Finding(9.0, judged=0.25), Evidence(1), 2.0)
+    assert "; 25.0% of what they show could be judged" in dict(about(evaluation_of(one)))["looked at"]
+    assert "could be judged" not in dict(about(evaluation_of(filmed(tmp_path / "w"))))["looked at"]
 
 
 # Which frames are shown

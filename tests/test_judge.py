@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -138,6 +139,11 @@ def test_strict_figures_see_the_causal_scores_and_legacy_ones_the_raw() -> None:
     other = [scored(v.causal.tolist(), *v.video.abnormal, raw=[0, 9, 0, 0, 9, 9]) for v in causal]
     assert judge(other, 0.5, resamples=30).strict == judge(causal, 0.5, resamples=30).strict
     assert judge(other, 0.5, resamples=30).legacy != judge(causal, 0.5, resamples=30).legacy
+
+
+def test_what_could_not_be_judged_is_counted_by_frames() -> None:
+    half = replace(scored([0.1] * 2, (0, 0)), judged=0.5)
+    assert judge([scored([0.1] * 6, (1, 1)), half], 0.5, resamples=2).judged == pytest.approx(7 / 8)
 
 
 def test_regularity_is_judged_where_there_is_a_squared_error() -> None:

@@ -49,9 +49,15 @@ def judge(
         videos=len(videos),
         frames=sum(len(one) for one in abnormal),
         abnormal_frames=sum(int(one.sum()) for one in abnormal),
+        judged=_judged(videos),
         strict=_strict(videos, abnormal, threshold, chance),
         legacy=_legacy(videos, abnormal, errors, chance),
     )
+
+
+def _judged(videos: Sequence[Scored]) -> float:
+    frames = sum(len(video.frame) for video in videos)
+    return sum(video.judged * len(video.frame) for video in videos) / frames if frames else 1.0
 
 
 def _strict(

@@ -19,6 +19,7 @@ from train.evaluation.rows import (
     number,
     plain,
     rate_digits,
+    unjudged,
 )
 
 _POLICY = "default-src 'none'; img-src 'self' file:; style-src 'unsafe-inline'"
@@ -104,7 +105,7 @@ def _introduction(evaluation: Evaluation) -> Iterator[str]:
     found = evaluation.judgement
     yield (
         f'<p class="soft">{found.frames} frames of {found.videos} videos looked at, {evaluation.fps:g} a '
-        f"second; {found.abnormal_frames} of them abnormal. {text(evaluation.note)}</p>"
+        f"second; {found.abnormal_frames} of them abnormal{unjudged(found)}. {text(evaluation.note)}</p>"
     )
     links = (
         ("figures", "All figures"), ("curves", "Curves"), ("events", "Events"), ("misses", "Misses"),

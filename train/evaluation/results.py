@@ -82,6 +82,9 @@ class Judgement(Part):
     videos: int
     frames: int
     abnormal_frames: int
+    judged: float = (
+        1.0  # mean share of the frames that could be judged; less of a model that compares flights
+    )
     strict: Strict
     legacy: Legacy
 

@@ -139,6 +139,11 @@ def _videos(strict: Strict) -> Iterator[Row]:
     yield Row("Video AUC", shown(strict.video_auc))
 
 
+def unjudged(found: Judgement) -> str:
+    """Behind what was looked at: how much of it said nothing, where any did."""
+    return f"; {found.judged:.1%} of what they show could be judged" if found.judged < 0.9995 else ""
+
+
 def about(evaluation: Evaluation) -> tuple[tuple[str, str], ...]:
     """What was measured on what."""
     found = evaluation.judgement
@@ -151,7 +156,7 @@ def about(evaluation: Evaluation) -> tuple[tuple[str, str], ...]:
         (
             "looked at",
             f"{found.frames} frames of {found.videos} videos at {evaluation.fps:g} fps, "
-            f"{found.abnormal_frames} of them abnormal",
+            f"{found.abnormal_frames} of them abnormal{unjudged(found)}",
         ),
         ("calibrated for", f"{evaluation.false_alarms_per_hour_wanted:g} false alarms per hour"),
         ("made by", f"skerry {evaluation.software} in {evaluation.seconds:.0f} s"),

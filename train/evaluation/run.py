@@ -39,6 +39,7 @@ class Look:
     raw: float
     causal: float
     boxes: tuple[Box, ...]
+    judged: float
 
 
 class Counting:
@@ -92,7 +93,7 @@ def _look(video: Video, frame: Frame, finding: Finding, evidence: Callable[[floa
             "export it again"
         )
     causal = evidence(finding.score)
-    return Look(frame.index, frame.stream_s, finding.score, causal, tuple(finding.boxes))
+    return Look(frame.index, frame.stream_s, finding.score, causal, tuple(finding.boxes), finding.judged)
 
 
 def _scored(
@@ -112,6 +113,7 @@ def _scored(
         heat=heats.stacked(),
         size=size,
         period_s=period_s,
+        judged=float(np.mean([look.judged for look in looks])) if looks else 1.0,
     )
 
 

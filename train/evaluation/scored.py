@@ -33,6 +33,7 @@ class Scored:
     heat: NDArray[np.float16] | None
     size: tuple[int, int]  # native height, width
     period_s: float  # between looked-at frames
+    judged: float = 1.0  # mean share of the pictures that the detector could hold against something
 
     def __post_init__(self) -> None:
         n = len(self.frame)
