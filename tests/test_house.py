@@ -18,15 +18,7 @@ PACKAGES = ("edge", "export", "train", "ground")
 HEAVY = {"numpy", "cv2", "onnxruntime", "av", "torch", "onnx", "onnxscript"}
 # Of edge, the ground knows the wire and what carries it; nothing here needs a picture.
 FOR_THE_GROUND = {
-    *(
-        "edge.broker",
-        "edge.clock",
-        "edge.deferred",
-        "edge.errors",
-        "edge.events",
-        "edge.mqtt",
-        "edge.options",
-    ),
+    f"edge.{name}" for name in ("broker", "clock", "deferred", "errors", "events", "mqtt", "options")
 }
 
 needs_torch = pytest.mark.skipif(

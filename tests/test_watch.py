@@ -26,6 +26,7 @@ from ground.sequences import MAX_MISSING, Sequences
 from ground.table import newest_first, render
 from ground.view import MAX_DRONES, MAX_INCIDENTS, MAX_REASON, MAX_SESSIONS, GroundView, Now, printable
 from tests.broker import Listener, Mosquitto, free_port, until
+from tests.test_house import FOR_THE_GROUND
 
 UTC0 = datetime(2026, 1, 1, 12, tzinfo=timezone.utc)
 SESSION, INCIDENT = UUID(int=1), UUID(int=2)
@@ -518,9 +519,7 @@ def test_the_ground_needs_nothing_heavy() -> None:
     loaded = {name.split(".")[0] for name in done.stdout.split()}
     assert not loaded & {"numpy", "cv2", "onnxruntime", "av", "torch", "train", "export"}
     of_the_edge = {name for name in done.stdout.split() if name.startswith("edge.")}
-    assert of_the_edge <= {
-        f"edge.{name}" for name in ("broker", "clock", "errors", "events", "mqtt", "options")
-    }
+    assert of_the_edge <= FOR_THE_GROUND
 
 
 def test_the_settings_read_their_own_environment(monkeypatch: pytest.MonkeyPatch) -> None:
