@@ -37,9 +37,8 @@ class KeyFrames:
     def __call__(self, packet: Packet) -> Decoded | None:
         """None where it cannot be decoded so."""
         if self._able and packet.has_sidedata("new_extradata"):
-            self._able = (
-                False  # from here on the packets belong to parameters that only the stream's has seen
-            )
+            # From here on the packets belong to parameters that only the stream's decoder has seen.
+            self._able = False
         if not self._able:
             return None
         self._context = self._context or _opened(self._like)
