@@ -19,14 +19,13 @@ from types import TracebackType
 
 from edge.clock import Clock, SystemClock, boot_id
 from edge.errors import SettingsError, SkerryError
-from edge.outbox_file import Unusable, cannot_use, connect, free_name
+from edge.outbox_file import Unusable, cannot_use, connect, free_name, synchronise_names
 
 log = logging.getLogger("skerry.outbox")
 
 MAX_UNSAVED = 64  # messages kept in memory while the disk takes none
 # Far above every id of the table, so that what the disk refused is read after what it holds.
 _UNSAVED_BASE = 1 << 62
-
 
 _REFUSE = "INSERT OR REPLACE INTO refused SELECT id, topic, payload, ?, ? FROM message WHERE id = ?"
 
@@ -68,7 +67,6 @@ class Outbox:
         self._lock = threading.Lock()
         self._unsaved: dict[int, _Put] = {}
         self._unsaved_made = 0
-        self._log_file: int | None = None  # SQLite's write-ahead log, once there is one
         self._unsynchronised = False
         self.dropped = 0  # neither on disk nor in memory any more
         self.notice: str | None = None
@@ -78,6 +76,7 @@ class Outbox:
         self._depth = self._count("SELECT COUNT(*) FROM message")
         self._refused = self._count("SELECT COUNT(*) FROM refused")
         self._age_s = 0.0
+        self._log_file: int | None = self._open_log()
 
     def put(
         self,
@@ -105,10 +104,11 @@ class Outbox:
 
     def _synchronise(self) -> None:
         """The log is on the disk when this returns, or it was said once that it may not be."""
+        file = self._log_file
+        if file is None:  # closed meanwhile, and with that all of it was written into the base
+            return
         try:
-            if self._log_file is None:
-                self._log_file = os.open(f"{self._path}-wal", os.O_RDWR)
-            os.fdatasync(self._log_file)
+            os.fdatasync(file)
             self._unsynchronised = False
         except OSError as error:
             if not self._unsynchronised:
@@ -188,6 +188,16 @@ class Outbox:
                 self._move_aside(str(why))
                 return connect(self._path)
         except (OSError, sqlite3.Error, Unusable) as error:
+            raise SettingsError(cannot_use(self._path, error)) from None
+
+    def _open_log(self) -> int:
+        """SQLite's write-ahead log, which the first query made. Its name has to be on the disk too: SQLite
+        sees to that when it synchronises the log itself, which it does not here."""
+        try:
+            synchronise_names(self._path.parent)
+            return os.open(f"{self._path}-wal", os.O_RDWR)
+        except OSError as error:
+            self._base.close()
             raise SettingsError(cannot_use(self._path, error)) from None
 
     def _move_aside(self, why: str) -> None:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import sqlite3
 from collections.abc import Iterator
+from contextlib import suppress
 from datetime import datetime
 from pathlib import Path
 
@@ -72,6 +74,17 @@ def _check(base: sqlite3.Connection) -> bool:
     if verdict != "ok":
         raise Unusable(f"is damaged ({' '.join(verdict.split())})")
     return False
+
+
+def synchronise_names(folder: Path) -> None:
+    """The files that were made in it are found again after a power cut; as far as its file system can say so,
+    which some cannot of a folder."""
+    file = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        with suppress(OSError):
+            os.fsync(file)
+    finally:
+        os.close(file)
 
 
 def free_name(path: Path, now: datetime) -> Path:

@@ -153,6 +153,19 @@ def test_what_was_accepted_survives_a_power_cut(path: Path, disk: Disk) -> None:
                 assert payloads(left) == [bytes([n]) for n in range(number + 1)]
 
 
+def test_the_name_of_the_log_is_on_the_disk_before_anything_is_accepted(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made: list[tuple[Path, bool]] = []
+
+    def fsync(file: int) -> None:
+        made.append((Path(f"/proc/self/fd/{file}").readlink(), Path(f"{path}-wal").exists()))
+
+    monkeypatch.setattr("edge.outbox_file.os.fsync", fsync)
+    with Outbox(path):
+        assert made == [(path.parent, True)]
+
+
 def test_a_message_can_be_read_and_sent_before_the_disk_has_it(path: Path, disk: Disk) -> None:
     told: list[tuple[list[bytes], int]] = []
     with Outbox(path) as outbox:

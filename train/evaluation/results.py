@@ -82,9 +82,7 @@ class Judgement(Part):
     videos: int
     frames: int
     abnormal_frames: int
-    judged: float = (
-        1.0  # mean share of the frames that could be judged; less of a model that compares flights
-    )
+    judged: float = 1.0  # mean share of what the frames show that could be judged (models of a route)
     strict: Strict
     legacy: Legacy
 
