@@ -7,6 +7,8 @@ and says so in a log that nobody reads. Here that is an error, for the whole mod
 from __future__ import annotations
 
 import ctypes
+import io
+from contextlib import redirect_stdout
 from pathlib import Path
 from typing import Any
 
@@ -32,6 +34,7 @@ class CudaRuntime(OnnxRuntime):
                 f"{self._name} needs an ONNX Runtime with CUDA, this one has none: pip install 'skerry[gpu]' "
                 f"after pip uninstall onnxruntime, or name the variant without {MARK}"
             )
+        _load_what_pip_installed(ort)
         options.add_session_config_entry("session.disable_cpu_ep_fallback", "1")
         options.log_severity_level = SILENT
         ort.set_default_logger_severity(SILENT)  # lines of its own; what they say is in our sentence
@@ -71,6 +74,15 @@ class CudaRuntime(OnnxRuntime):
         """What is wrong with the file, and not with the machine."""
         native = ort.capi.onnxruntime_pybind11_state
         return (native.InvalidProtobuf, native.InvalidGraph)
+
+
+def _load_what_pip_installed(ort: Any) -> None:
+    """CUDA and cuDNN out of Python packages, where the system's loader does not look. What it prints of those
+    that are not there is no error: they may be the system's, and where they are not, the session says so."""
+    preload = getattr(ort, "preload_dlls", None)  # since 1.21
+    if preload is not None:
+        with redirect_stdout(io.StringIO()):
+            preload()
 
 
 def _missing(ort: Any) -> str:

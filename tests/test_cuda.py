@@ -111,6 +111,21 @@ def test_the_processor_is_forbidden_for_every_part_of_the_model(monkeypatch: pyt
         assert gpu.severity == 4  # ONNX Runtime's own lines would stand beside the sentence
 
 
+def test_cuda_that_pip_installed_is_loaded_first_and_what_is_not_there_is_not_spoken_of(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    gpu, loaded = imagine(monkeypatch, Imagined([PROVIDER])), list[int]()
+
+    def preload() -> None:
+        loaded.append(len(gpu.asked))
+        print("Failed to load libcudnn.so.9: cannot open shared object file")
+
+    gpu.preload_dlls = preload  # type: ignore[attr-defined]
+    with CudaRuntime(BLUR.read_bytes(), "model"):
+        assert loaded == [0], "before the session that needs it"
+    assert capsys.readouterr().out == ""
+
+
 def test_a_session_that_says_it_is_on_the_processor_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     imagine(monkeypatch, Imagined(["CPUExecutionProvider"]))
     with pytest.raises(GpuError, match="would take the processor; see that driver, CUDA and cuDNN"):
