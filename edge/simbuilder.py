@@ -108,7 +108,7 @@ class Parser(Part):
         self._gpu.record.append("parse")
         operator = next((one for one in self._gpu.unsupported if one.encode() in model), None)
         if operator:
-            self._errors.append(self._trt.ParserError("No importer registered for op", operator))
+            self._errors.append(self._trt.ParserError(self._gpu.lack, operator))
             return False
         shape = _input_shape(model)
         if shape is None:

@@ -32,8 +32,8 @@ class Misuse(Exception):  # noqa: N818 - what a real GPU answers with silence or
 class SimGpu:
     """The device, and what happened to it: `record` has every call that matters, in order.
 
-    `memory`: bytes. `unsupported`: operators that the parser lacks. `distortion`: relative error of what
-    engines compute. `failing`: names of calls that fail from now on.
+    `memory`: bytes. `unsupported`: operators that the parser lacks, of which it says `lack`. `distortion`:
+    relative error of what engines compute. `failing`: names of calls that fail from now on.
     """
 
     module: str = "Orin"
@@ -41,6 +41,7 @@ class SimGpu:
     multiprocessors: int = 8
     memory: int = 1 << 30
     unsupported: tuple[str, ...] = ()
+    lack: str = "No importer registered for op"
     distortion: float = 0.0
     failing: set[str] = field(default_factory=set)
     record: list[str] = field(default_factory=list)

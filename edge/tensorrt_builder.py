@@ -3,7 +3,7 @@
 The network is strongly typed, so the ONNX file alone says what is computed in which precision: half weights
 for fp16, explicit quantise / dequantise nodes for int8. There are no precision flags and no calibrators:
 TensorRT 11 has none. Enum values moved between versions: flags are `1 << int(name)`, never a number.
-Never run with a real builder: see docs/tensorrt.md for what was proven on what.
+See docs/tensorrt.md for what was proven on what.
 """
 
 from __future__ import annotations
@@ -17,6 +17,9 @@ from edge.tensorrt_runtime import Complaints, listener
 
 Tell = Callable[[str, int, int], bool]  # phase, steps done, steps in all -> whether to go on
 Write = Callable[[str], None]
+
+LONGEST = 300  # characters of a complaint: the real parser names the node twice before it says why
+UNSAID = "it cannot compute this"  # where the real parser says "false" and no more
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,9 +93,9 @@ def _not_parsed(parser: Any, name: str, toolkit: Toolkit) -> str:
 def _parser_errors(parser: Any) -> Iterator[str]:
     for number in range(parser.num_errors):
         error = parser.get_error(number)
-        operator = error.node_operator()
+        operator, why = error.node_operator(), " ".join(error.desc().split())[:LONGEST]
         where = f" at the operator {operator} ({error.node_name()})" if operator else ""
-        yield f"{error.desc()[:160]}{where}"
+        yield f"{UNSAID if why == 'false' else why}{where}"
 
 
 def _check_network(network: Any, name: str) -> None:

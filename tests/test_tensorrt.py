@@ -216,6 +216,22 @@ def test_an_operator_that_tensorrt_lacks_is_named(version: str) -> None:
         build_engine(BLUR.read_bytes(), "blur", simulated(version, gpu), BuildOptions())
 
 
+def test_what_the_real_parser_says_of_an_operator_becomes_one_sentence() -> None:
+    """Both as the parser of TensorRT for RTX 1.7 said them."""
+    unsaid = SimGpu(unsupported=("AveragePool",), lack="false")
+    with pytest.raises(EngineError, match="cannot take blur: it cannot compute this at the operator Average"):
+        build_engine(BLUR.read_bytes(), "blur", simulated(gpu=unsaid), BuildOptions())
+    long = (
+        "Invalid Node - features.10.l.0.c.bias_DequantizeLinear\nITensor::getDimensions: Error Code 4: API "
+        "Usage Error (features.10.l.0.c.bias_DequantizeLinear: input has type Int32 but must have type FP8, "
+        "FP4, Int4, Int8, or UInt8."
+    )
+    lines = SimGpu(unsupported=("AveragePool",), lack=long)
+    with pytest.raises(EngineError, match="input has type Int32 but must have type FP8, FP4") as told:
+        build_engine(BLUR.read_bytes(), "blur", simulated(gpu=lines), BuildOptions())
+    assert "\n" not in str(told.value)
+
+
 @pytest.mark.parametrize("model", [b"", b"not a model", BLUR.read_bytes()[:100]])
 def test_a_file_that_is_no_model_is_one_sentence(model: bytes) -> None:
     with pytest.raises(EngineError, match="cannot take blur"):
