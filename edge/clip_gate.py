@@ -25,6 +25,7 @@ from edge.simcam import Painter, Scene
 CLIPS = 8
 LIGHTS = (1.0, 0.4, 1.6)  # by day, at dusk, blinding
 LEAST_SPREAD = 0.1  # of logits: a fortieth of a probability is no drift, however alike the clips are
+ALIEN = 0.9  # least cosine of a file's features with fp32's: quantised it is 0.98, of another network 0.3
 
 Clip = Sequence[Picture]
 Scores = NDArray[np.float64]
@@ -91,30 +92,43 @@ def cosines(ours: Features, truth: Features) -> Scores:
 
 
 def gate_clips(
-    bundle: ModelBundle, engine: Extract, reference: Extract, tolerance: ClipTolerance
+    bundle: ModelBundle, engine: Extract, file: Extract, fp32: Extract, tolerance: ClipTolerance
 ) -> GateResult:
-    """`refusal` says why an engine fails. Raises BundleError for a reference that gives NaN or infinity."""
+    """As `edge.engine_gate.gate`, which is how it is called."""
     spec, picture, head = clip_of(bundle), bundle.manifest.input, Head(bundle)
 
     def one(window: NDArray[np.float32]) -> NDArray[np.float32]:
         return np.array([head(window)], np.float32)
 
     clips = list(painted(spec, picture))
-    ours, truth = (told(clips, spec, picture, model, one) for model in (engine, reference))
+    ours, meant, truth = (told(clips, spec, picture, model, one) for model in (engine, file, fp32))
     if not truth.finite:
         raise BundleError(f"the fp32 model of {bundle.folder} gives NaN or infinity; train it again")
+    if not meant.finite:
+        return not_finite(len(clips), "its ONNX file gives NaN or infinity")
+    strayed = float(drifts(meant.logits, truth.logits).max())
     if not ours.finite:
-        return GateResult(
-            frames=len(clips), max_drift=None, mean_drift=None, refusal="it gives NaN or infinity"
-        )
-    drift, cosine = drifts(ours.logits, truth.logits), float(cosines(ours.features, truth.features).min())
+        return not_finite(len(clips), "it gives NaN or infinity", strayed)
+    drift, cosine = drifts(ours.logits, meant.logits), float(cosines(ours.features, meant.features).min())
     return GateResult(
         frames=len(clips),
         max_drift=float(drift.max()),
         mean_drift=float(drift.mean()),
         feature_cosine=cosine,
-        refusal=_refusal(float(drift.max()), cosine, tolerance),
+        file_drift=strayed,
+        refusal=_alien(meant.features, truth.features) or _refusal(float(drift.max()), cosine, tolerance),
     )
+
+
+def not_finite(frames: int, refusal: str, strayed: float | None = None) -> GateResult:
+    return GateResult(frames=frames, max_drift=None, mean_drift=None, file_drift=strayed, refusal=refusal)
+
+
+def _alien(file: Features, truth: Features) -> str:
+    cosine = float(cosines(file, truth).min())
+    if cosine < ALIEN:
+        return f"its ONNX file's features have a cosine of {cosine:.2f} with fp32's, as another model's would"
+    return ""
 
 
 def _refusal(drift: float, cosine: float, tolerance: ClipTolerance) -> str:
@@ -122,6 +136,7 @@ def _refusal(drift: float, cosine: float, tolerance: ClipTolerance) -> str:
         return f"it moves a score by {drift:.2%} of their spread, more than the {tolerance.drift:.2%} allowed"
     if cosine < tolerance.cosine:
         return (
-            f"its features have a cosine of {cosine:.4f} with fp32's, at least {tolerance.cosine:g} is needed"
+            f"its features have a cosine of {cosine:.4f} with its file's, at least {tolerance.cosine:g} "
+            "is needed"
         )
     return ""

@@ -56,7 +56,7 @@ def make_engine(
 
     Raises EngineError where it cannot be built or must not be used; what was in the cache stays usable.
     """
-    model, reference = bundle.model(MODELS[order.precision]), _reference(bundle)
+    model, fp32 = bundle.model(MODELS[order.precision]), _fp32(bundle)
     device = describe_device(toolkit)
     options = (order.options.optimization, order.options.workspace_mb)
     key = key_of(bundle, order.precision, toolkit.version, device, options)
@@ -67,7 +67,7 @@ def make_engine(
         _check_room(store.folder, model)
         started = time.monotonic()
         built = _built(model, bundle, order, store, toolkit, key, tell, log)
-        verdict = _judged(built, bundle, reference, order, toolkit)
+        verdict = _judged(built, bundle, (model, fp32), order, toolkit)
         record = _record(store, key, built, verdict, device, time.monotonic() - started)
         store.write(timing_name(key), built.timing_cache)
         store.keep(record, built.engine, log)
@@ -76,10 +76,10 @@ def make_engine(
     return Made(record, new=True)
 
 
-def _reference(bundle: ModelBundle) -> bytes:
+def _fp32(bundle: ModelBundle) -> bytes:
     if "fp32" not in bundle.manifest.variants:
         raise BundleError(
-            f"bundle {bundle.folder} has no fp32 model to hold an engine against; export it with fp32"
+            f"bundle {bundle.folder} has no fp32 model to hold another one against; export it with fp32"
         )
     return bundle.model("fp32")
 
@@ -147,14 +147,16 @@ def _writer(write: Callable[[str], int]) -> Callable[[str], None]:
 
 
 def _judged(
-    built: Built, bundle: ModelBundle, reference: bytes, order: Order, toolkit: Toolkit
+    built: Built, bundle: ModelBundle, models: tuple[bytes, bytes], order: Order, toolkit: Toolkit
 ) -> GateResult:
+    """`models`: the engine's own file and fp32, whose digests were verified."""
     threads = os.cpu_count() or 1
     with (
         TensorRtRuntime(built.engine, f"the new {order.precision} engine", toolkit) as engine,
-        OnnxRuntime(reference, f"{bundle.folder} fp32", threads) as truth,
+        OnnxRuntime(models[0], f"{bundle.folder} {MODELS[order.precision]}", threads) as file,
+        OnnxRuntime(models[1], f"{bundle.folder} fp32", threads) as fp32,
     ):
-        return gate(bundle, engine, truth, order.tolerance)
+        return gate(bundle, engine, file, fp32, order.tolerance)
 
 
 def _record(

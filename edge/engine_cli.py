@@ -47,18 +47,19 @@ def build(
         typer.Option(
             min=0,
             max=1,
-            help="Largest relative change of a score against fp32, usually 0.005; of clips in the spread of "
-            "their scores, usually 0.5.",
+            help="Largest relative change of a score against ONNX Runtime on the same file, usually 0.005; "
+            "of clips in the spread of their scores, usually 0.5.",
         ),
     ] = None,
     again: Annotated[
         bool, typer.Option("--again", help="Build even where there is one, or one was refused.")
     ] = False,
 ) -> None:
-    """Build a bundle's engine on this device, hold it against the fp32 model, and keep it for the daemon.
+    """Build a bundle's engine on this device, hold it against its ONNX file, and keep it for the daemon.
 
-    Does nothing where there is a fitting one already. An engine that says something else than the fp32 model
-    is refused; the daemon then takes the one before it, or ONNX Runtime, and says so in its status.
+    Does nothing where there is a fitting one already. An engine that says something else than ONNX Runtime
+    does of the same file is refused; the daemon then takes the one before it, or ONNX Runtime, and says so
+    in its status. How far the file is from fp32 on the same pictures is told beside.
     """
     chosen = _precision(precision)
     folder, store = _places(bundle, settings, engines)
@@ -73,7 +74,10 @@ def build(
 def show(settings: SettingsOption = None, engines: EnginesOption = None) -> None:
     """List the engines of the cache, newest first, and what the gate said of each."""
     store = _store(settings, engines)
-    table = Table("engine", "precision", "TensorRT", "device", "built (UTC)", "MB", "drift", "gate")
+    table = Table(
+        *("engine", "precision", "TensorRT", "device", "built (UTC)", "MB"),
+        *("drift from its file", "file from fp32", "gate"),
+    )
     for record in store.records():
         table.add_row(*_row(record))
     if table.row_count:
@@ -139,13 +143,14 @@ def _outcome(made: Made, store: EngineStore) -> str:
     verb = f"built in {record.seconds:.0f} s" if made.new else "is there already"
     return (
         f"{record.key.precision} engine {record.number} for TensorRT {record.key.tensorrt} on "
-        f"{record.key.module} {verb}: largest drift {_percent(record)}, {record.size / 1e6:.1f} MB in "
+        f"{record.key.module} {verb}: largest drift {_percent(record.gate.max_drift)} from its file, of that "
+        f"from fp32 {_percent(record.gate.file_drift)} on painted pictures; {record.size / 1e6:.1f} MB in "
         f"{store.folder}"
     )
 
 
-def _percent(record: EngineRecord) -> str:
-    return "-" if record.gate.max_drift is None else f"{record.gate.max_drift:.3%}"
+def _percent(drift: float | None) -> str:
+    return "-" if drift is None else f"{drift:.3%}"
 
 
 def _row(record: EngineRecord) -> tuple[str, ...]:
@@ -156,6 +161,7 @@ def _row(record: EngineRecord) -> tuple[str, ...]:
         record.key.module,
         f"{record.built:%Y-%m-%d %H:%M}",
         f"{record.size / 1e6:.1f}",
-        _percent(record),
+        _percent(record.gate.max_drift),
+        _percent(record.gate.file_drift),
         "passed" if record.usable else record.gate.refusal,
     )

@@ -64,21 +64,25 @@ class EngineKey(_Part):
 
 
 class GateResult(_Part):
-    """The engine against ONNX Runtime's fp32 on fixed pictures, on this device. Drifts are relative; of clips
-    (then `frames` are clips) in the spread of the logits."""
+    """The engine against ONNX Runtime on the same file, with fixed pictures, on this device. Drifts are
+    relative; of clips (then `frames` are clips) in the spread of the logits."""
 
     frames: int
     max_drift: Annotated[float, Field(allow_inf_nan=False)] | None  # None: NaN or infinity came out
     mean_drift: Annotated[float, Field(allow_inf_nan=False)] | None
     feature_drift: Annotated[float, Field(allow_inf_nan=False)] | None = None
     feature_cosine: Annotated[float, Field(allow_inf_nan=False)] | None = None
+    file_drift: Annotated[float, Field(allow_inf_nan=False)] | None = None  # of the file itself, from fp32
     refusal: str = ""  # why it must not be used; empty for one that may
 
 
 class EngineRecord(_Part):
-    """The JSON beside an engine. `sha256` and `size` (bytes) are of the engine, kept or not."""
+    """The JSON beside an engine. `sha256` and `size` (bytes) are of the engine, kept or not.
 
-    format: Literal[1] = 1
+    Format 1 was held against fp32 instead of the file: what it refused may be good, and is built again.
+    """
+
+    format: Literal[2] = 2
     number: Annotated[int, Field(ge=1, lt=1_000_000)]
     key: EngineKey
     sha256: Sha256

@@ -18,11 +18,23 @@ from tests.builders import BLUR, EVIDENCE, bundle_at, evidence_bundle_at
 VARIANTS = {"fp32": "model.fp32.onnx", "fp16": "model.fp16.onnx", "int8-trt": "model.int8-trt.onnx"}
 
 
-def gpu_bundle_at(path: Path, model: bytes | None = None) -> ModelBundle:
-    """Three variants. Each file has its own digest: protobuf ignores the empty field that is appended."""
+def gpu_bundle_at(path: Path, model: bytes | None = None, integers: bytes | None = None) -> ModelBundle:
+    """Three variants. Each file has its own digest: protobuf ignores the empty field that is appended.
+
+    `integers`: what the int8 variant computes, where not the same."""
     data = model or BLUR.read_bytes()
+    files = files_of(data)
+    if integers is not None:
+        files[VARIANTS["int8-trt"]] = integers
     manifest = bundle_at(path).manifest.model_copy(update={"variants": VARIANTS})
-    return write_bundle(path, manifest, files_of(data))
+    return write_bundle(path, manifest, files)
+
+
+def blur_of(height: int, width: int) -> bytes:
+    """The blur of another window than 15 x 15: its two attributes, and the pads that they need, as bytes."""
+    pads = bytes([0x40, height // 2, 0x40, width // 2])
+    window = BLUR.read_bytes().replace(b"\x40\x0f\x40\x0f", bytes([0x40, height, 0x40, width]))
+    return window.replace(b"\x40\x07" * 4, pads * 2)
 
 
 def gpu_pairs_at(path: Path) -> ModelBundle:

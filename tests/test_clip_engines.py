@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 
 import skerry
 from edge import clip_gate, engine_cli
@@ -105,14 +106,36 @@ def turned(model: Extract) -> Extract:
     return lambda given: np.roll(model(given), 16, axis=1)
 
 
+def negated(model: Extract) -> Extract:
+    """Features that have nothing in common."""
+    return lambda given: -model(given)
+
+
 def test_features_that_turn_are_refused_whatever_the_scores_do(bundle: ModelBundle) -> None:
     generous = Tolerance(clips=clip_gate.ClipTolerance(drift=1e9))
     with OnnxRuntime(bundle.model("fp32"), "truth") as truth:
-        assert gate(bundle, truth, truth, generous).refusal == ""
-        found = gate(bundle, turned(truth), truth, generous)
+        assert gate(bundle, truth, truth, truth, generous).refusal == ""
+        found = gate(bundle, turned(truth), truth, truth, generous)
+        mixed = gate(bundle, negated(truth), negated(truth), truth, generous)
     assert found.feature_cosine is not None
     assert found.feature_cosine < 0.99
-    assert "its features have a cosine of" in found.refusal
+    assert found.refusal.startswith("its features have a cosine of")
+    assert mixed.feature_cosine == pytest.approx(1.0)
+    assert mixed.refusal.startswith("its ONNX file's features have a cosine of"), "it is another model's"
+
+
+def test_how_far_the_extractors_file_is_from_fp32_is_told_beside_and_refuses_nothing(
+    bundle: ModelBundle,
+) -> None:
+    def quantised(given: NDArray[np.float32]) -> NDArray[np.float32]:
+        return np.round(truth(given) * 24) / np.float32(24)
+
+    with OnnxRuntime(bundle.model("fp32"), "truth") as truth:
+        strict = Tolerance(clips=clip_gate.ClipTolerance(drift=1e-6, cosine=0.9999999))
+        found = gate(bundle, quantised, quantised, truth, strict)
+    assert (found.max_drift, found.refusal) == (0, "")
+    assert found.file_drift is not None
+    assert found.file_drift > 1e-6
 
 
 def test_an_engine_that_moves_scores_is_refused_and_the_processor_flies(

@@ -12,7 +12,7 @@ from edge.engines import EngineStore
 from edge.errors import BundleError, UsageError
 from edge.gpu import EngineError
 from edge.simgpu import SimGpu, simulated
-from tests.engines import gpu_bundle_at
+from tests.engines import blur_of, gpu_bundle_at
 
 pytestmark = pytest.mark.usefixtures("gpu")
 
@@ -48,7 +48,8 @@ def test_build_says_what_was_built_and_the_next_time_that_it_is_there(
     words = ("build", bundle.folder, "--engines", tmp_path / "engines")
     first = said(*words)
     assert first.startswith(
-        "fp16 engine 1 for TensorRT 10.3.0 on Orin Nano built in 0 s: largest drift 0.000%"
+        "fp16 engine 1 for TensorRT 10.3.0 on Orin Nano built in 0 s: largest drift 0.000% from its file, of "
+        "that from fp32 0.000%"
     )
     assert "is there already" in said(*words)
     assert "fp16 engine 2" in said(*words, "--again")
@@ -76,6 +77,16 @@ def test_list_shows_what_the_gate_said_and_clean_removes_it(
     assert said("list", *where).startswith("no engines in")
     assert said("clean", "--engines", tmp_path / "nowhere").startswith("no engines in")
     assert not (tmp_path / "nowhere").exists()
+
+
+def test_list_tells_the_engines_drift_and_its_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", "200")
+    bundle = gpu_bundle_at(tmp_path / "strays", integers=blur_of(15, 17))
+    where = ("--engines", tmp_path / "engines")
+    said("build", bundle.folder, "--precision", "int8", *where)
+    (record,) = EngineStore(tmp_path / "engines").records()
+    assert record.gate.file_drift is not None
+    assert f"0.000% │ {record.gate.file_drift:.3%} │ passed" in said("list", *where)
 
 
 def test_a_wrong_precision_names_the_right_ones(bundle: ModelBundle) -> None:

@@ -24,7 +24,7 @@ from edge.runtimes import OnnxRuntime
 from edge.simgpu import TENSORRTS, SimGpu, simulated
 from edge.tensorrt_builder import BuildOptions
 from tests.builders import bundle_at
-from tests.engines import gpu_bundle_at, gpu_pairs_at
+from tests.engines import blur_of, gpu_bundle_at, gpu_pairs_at
 
 Usage = namedtuple("Usage", "total used free")
 
@@ -173,11 +173,41 @@ def test_an_engine_that_gives_nan_is_refused(bundle: ModelBundle, store: EngineS
     assert store.records()[0].gate.max_drift is None
 
 
+def test_an_engine_is_held_against_its_own_file_and_how_far_that_is_from_fp32_is_told_beside(
+    tmp_path: Path, store: EngineStore
+) -> None:
+    """Quantising was judged at export, on footage: painted pictures move a score more than those did."""
+    bundle = gpu_bundle_at(tmp_path / "strays", integers=blur_of(15, 17))
+    found = made(bundle, store, order=Order(precision="int8")).record.gate
+    assert (found.max_drift, found.refusal) == (0, "")
+    assert found.file_drift is not None
+    assert Tolerance().drift < found.file_drift < 0.1
+    with pytest.raises(EngineError, match=r"int8 engine must not fly: it moves a score by .*0\.50%"):
+        made(bundle, store, SimGpu(distortion=0.05), Order(precision="int8", again=True))
+
+
+def test_a_file_of_another_model_makes_no_engine_that_flies(tmp_path: Path, store: EngineStore) -> None:
+    bundle = gpu_bundle_at(tmp_path / "mixed", integers=blur_of(11, 11))
+    with pytest.raises(EngineError, match=r"must not fly: its ONNX file .* by 3\d\.\d+%, as that of another"):
+        made(bundle, store, order=Order(precision="int8"))
+    assert store.records()[0].gate.max_drift == 0, "the engine itself computes its file"
+    wide = Order(precision="int8", tolerance=Tolerance(drift=0.5), again=True)
+    assert made(bundle, store, order=wide).record.usable
+
+
+def test_a_file_that_gives_nan_makes_no_engine_that_flies(bundle: ModelBundle) -> None:
+    with OnnxRuntime(bundle.model("fp32"), "truth") as truth:
+        found = gate(bundle, truth, lambda seen: truth(seen) * float("nan"), truth, Tolerance())
+    assert found.refusal == "its ONNX file gives NaN or infinity"
+    assert (found.max_drift, found.file_drift) == (None, None)
+
+
 def test_a_model_of_pairs_is_held_against_the_gate_by_its_features_too(tmp_path: Path) -> None:
     bundle = gpu_pairs_at(tmp_path / "bundle")
     with OnnxRuntime(bundle.model("fp32"), "truth") as truth:
-        assert gate(bundle, truth, truth, Tolerance()).refusal == ""
-        found = gate(bundle, lambda seen: truth(seen) * 1.2, truth, Tolerance(drift=1.0, features=0.001))
+        assert gate(bundle, truth, truth, truth, Tolerance()).refusal == ""
+        wide = Tolerance(drift=1.0, features=0.001)
+        found = gate(bundle, lambda seen: truth(seen) * 1.2, truth, truth, wide)
     features = found.feature_drift
     assert (features is None) == (truth_channels(bundle) == 4)
     assert features is None or "features" in found.refusal
@@ -327,7 +357,7 @@ def test_a_record_under_another_name_or_of_another_format_is_passed_over(
     path = store.folder / f"{record.stem}.json"
     path.rename(path.with_name(f"000009-{record.key.digest}.json"))
     assert store.records() == []
-    path.write_text(json.dumps({**json.loads(record.model_dump_json()), "format": 2}))
+    path.write_text(json.dumps({**json.loads(record.model_dump_json()), "format": 1}))
     assert store.records() == []
     path.write_text(record.model_dump_json())
     assert store.records() == [record]
@@ -342,7 +372,7 @@ def test_a_bundle_without_the_variant_says_what_it_has(tmp_path: Path, store: En
 def test_a_bundle_without_fp32_cannot_be_gated(bundle: ModelBundle, store: EngineStore) -> None:
     variants = {name: file for name, file in bundle.manifest.variants.items() if name != "fp32"}
     halved = ModelBundle(bundle.folder, bundle.manifest.model_copy(update={"variants": variants}), "")
-    with pytest.raises(BundleError, match="no fp32 model to hold an engine against"):
+    with pytest.raises(BundleError, match="no fp32 model to hold another one against"):
         made(halved, store)
 
 
@@ -366,13 +396,15 @@ def test_a_reference_that_gives_nan_is_the_bundles_fault(bundle: ModelBundle) ->
         OnnxRuntime(bundle.model("fp32"), "truth") as truth,
         pytest.raises(BundleError, match="fp32 model of"),
     ):
-        gate(bundle, truth, lambda seen: truth(seen) * float("nan"), Tolerance())
+        gate(bundle, truth, truth, lambda seen: truth(seen) * float("nan"), Tolerance())
 
 
 def test_features_that_never_change_in_the_reference_are_compared_all_the_same(tmp_path: Path) -> None:
     bundle = gpu_pairs_at(tmp_path / "bundle")
     flat = np.zeros((1, 6, 12, 16), np.float32)
-    found = gate(bundle, lambda _: flat + np.float32(0.5), lambda _: flat, Tolerance(drift=9.0))
+    found = gate(
+        bundle, lambda _: flat + np.float32(0.5), lambda _: flat, lambda _: flat, Tolerance(drift=9.0)
+    )
     assert found.feature_drift is not None
     assert "features" in found.refusal
 
