@@ -180,6 +180,8 @@ class Config(Part):
         self._monitor = weakref.ref(monitor)
 
     def create_timing_cache(self, serialized_timing_cache: bytes) -> Any:
+        for line in self._gpu.harmless:
+            say(self._logger, "ERROR", line)
         return self._trt.ITimingCache(serialized_timing_cache)
 
     def set_timing_cache(self, cache: Any, ignore_mismatch: bool) -> bool:

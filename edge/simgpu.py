@@ -33,7 +33,8 @@ class SimGpu:
     """The device, and what happened to it: `record` has every call that matters, in order.
 
     `memory`: bytes. `unsupported`: operators that the parser lacks, of which it says `lack`. `distortion`:
-    relative error of what engines compute. `failing`: names of calls that fail from now on.
+    relative error of what engines compute. `failing`: names of calls that fail from now on. `harmless`:
+    errors that the builder logs before it builds.
     """
 
     module: str = "Orin"
@@ -44,6 +45,7 @@ class SimGpu:
     lack: str = "No importer registered for op"
     distortion: float = 0.0
     failing: set[str] = field(default_factory=set)
+    harmless: tuple[str, ...] = ()
     record: list[str] = field(default_factory=list)
     device: dict[int, bytearray] = field(default_factory=dict)
     pinned: dict[int, Any] = field(default_factory=dict)

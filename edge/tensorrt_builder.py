@@ -66,6 +66,7 @@ def build_engine(
     monitor = progress(trt, tell)  # a name of its own: it must live as long as the build
     config.progress_monitor = monitor
     _use_timing_cache(config, timing_cache, write)
+    complaints.forget()
     plan = builder.build_serialized_network(network, config)
     if plan is None:
         raise _not_built(name, complaints, stopped=monitor.stopped)

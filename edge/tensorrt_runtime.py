@@ -20,6 +20,8 @@ from edge.runtimes import Tensor
 
 FLOAT_BYTES = 4
 GRAVE = ("INTERNAL_ERROR", "ERROR")
+LAST = 3  # errors that make a reason
+LONGEST = 200  # characters of each
 
 
 def listener(trt: Any, tell: Callable[[str, str], None]) -> Any:
@@ -36,22 +38,30 @@ def listener(trt: Any, tell: Callable[[str, str], None]) -> Any:
 
 
 class Complaints:
-    """The first error that TensorRT logged, which is its reason for returning nothing."""
+    """What TensorRT logged as errors in the step at hand: its reason for returning nothing.
+
+    It logs errors that do no harm too (a timing cache that is none), so each step that can fail begins with
+    `forget`. Of one failure it may log two, of which either says nothing: the reason has the last ones.
+    """
 
     def __init__(self) -> None:
-        self.first = ""
+        self._lines: list[str] = []
 
     def __call__(self, severity: str, line: str) -> None:
-        if severity in GRAVE and not self.first:
-            self.first = (line.strip().splitlines() or [""])[0][:200]
+        said = " ".join(line.split())[:LONGEST]
+        if severity in GRAVE and said and said not in self._lines:
+            self._lines = [*self._lines, said][-LAST:]
+
+    def forget(self) -> None:
+        self._lines = []
 
     @property
     def reason(self) -> str:
-        return self.first or "TensorRT gives no reason"
+        return "; ".join(self._lines) or "TensorRT gives no reason"
 
     @property
     def of_memory(self) -> bool:
-        return "out of memory" in self.first.lower() or "outofmemory" in self.first.lower()
+        return "outofmemory" in self.reason.lower().replace(" ", "")
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -89,18 +99,21 @@ class TensorRtRuntime:
         # Given back in the opposite order: the buffers, then context, engine, runtime and, last, the logger.
         self._logger = listener(trt, self._complaints)
         self._runtime = self._made(lambda: trt.Runtime(self._logger), "start TensorRT")
+        self._complaints.forget()
         self._engine = self._runtime.deserialize_cuda_engine(engine)
         if self._engine is None:
             raise self._refusal(
                 f"{self._name} is not an engine for this GPU and TensorRT {toolkit.version}: "
                 f"{self._complaints.reason}; `skerry engine build` makes one"
             )
+        self._complaints.forget()
         self._context = self._engine.create_execution_context()
         if self._context is None:
             raise GpuError(f"the GPU has no room to run {self._name}: {self._complaints.reason}")
         self._lane = self._held.enter_context(Lane(toolkit))
         self._input = self._port(trt, "INPUT")
         self._output = self._port(trt, "OUTPUT")
+        self._complaints.forget()
 
     def _made(self, make: Callable[[], Any], what: str) -> Any:
         """The bindings raise TypeError where the library returned a null pointer."""

@@ -18,7 +18,7 @@ from edge.runtimes import OnnxRuntime
 from edge.simengine import CONTEXT_BYTES
 from edge.simgpu import TENSORRTS, SimGpu, simulated
 from edge.tensorrt_builder import BuildOptions, build_engine
-from edge.tensorrt_runtime import TensorRtRuntime
+from edge.tensorrt_runtime import Complaints, TensorRtRuntime
 from tests.builders import BLUR
 from tests.engines import engine_for, prove, tensor
 
@@ -246,6 +246,45 @@ def test_a_build_without_memory_says_what_to_do() -> None:
 def test_a_build_that_tensorrt_gives_up_ends_with_its_reason() -> None:
     with pytest.raises(EngineError, match=r"Could not find any implementation.*its log has the rest"):
         build_engine(BLUR.read_bytes(), "blur", simulated(gpu=SimGpu(failing={"build"})), BuildOptions())
+
+
+def test_errors_that_did_no_harm_before_the_build_are_not_its_reason() -> None:
+    """As TensorRT for RTX 1.7 logged it of a timing cache that was none, and then built."""
+    harmless = (
+        "[cudaResources.cpp::ScopedCudaStream::25] Error Code 1: Cuda Runtime (In ScopedCudaStream at "
+        "/_src/common/dispatch/cudaResources.cpp:25 (cudaError 35: CUDA driver version is insufficient for "
+        "CUDA runtime version))",
+    )
+    fine = SimGpu(harmless=harmless)
+    assert build_engine(BLUR.read_bytes(), "blur", simulated(gpu=fine), BuildOptions()).engine
+    failing = SimGpu(failing={"build"}, harmless=harmless)
+    with pytest.raises(EngineError, match="cannot build blur: Error Code 10: Internal Error") as told:
+        build_engine(BLUR.read_bytes(), "blur", simulated(gpu=failing), BuildOptions())
+    assert "driver" not in str(told.value)
+
+
+def test_of_several_errors_in_a_step_the_last_three_are_the_reason_in_one_line() -> None:
+    complaints = Complaints()
+    assert complaints.reason == "TensorRT gives no reason"
+    for severity, line in (
+        ("WARNING", "tactic skipped"),
+        ("ERROR", "the first of four"),
+        ("ERROR", "ERROR: ModelImporter.cpp:489 In function parseNode:\n[6] Invalid Node - of_bias\n"),
+        ("INTERNAL_ERROR", "Error Code 10: Could not find any implementation for node {ForeignNode}."),
+        ("ERROR", "Error Code 2: Internal Error (Assertion engine != nullptr failed. )"),
+        ("ERROR", "Error Code 2: Internal Error (Assertion engine != nullptr failed. )"),
+    ):
+        complaints(severity, line)
+    assert complaints.reason == (
+        "ERROR: ModelImporter.cpp:489 In function parseNode: [6] Invalid Node - of_bias; Error Code 10: "
+        "Could not find any implementation for node {ForeignNode}.; Error Code 2: Internal Error (Assertion "
+        "engine != nullptr failed. )"
+    )
+    assert not complaints.of_memory
+    complaints("ERROR", "Error Code 1: Cuda Runtime (out of memory)")
+    assert complaints.of_memory
+    complaints.forget()
+    assert complaints.reason == "TensorRT gives no reason"
 
 
 def test_a_builder_that_cannot_be_made_is_one_sentence() -> None:
