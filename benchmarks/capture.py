@@ -1,12 +1,13 @@
 """What it costs the processor to watch a 30 fps stream at 2 fps, against reading every frame with OpenCV.
 
-    python benchmarks/capture.py [--rounds 3] [--seconds 20] [--only 1080p-1s] [--json out.json]
+    python benchmarks/capture.py [--rounds 3] [--seconds 20] [--early 0.1] [--only 1080p-1s] [--json out.json]
 
 Films an aerial view (terrain of several scales, panned and turned, sensor noise) into H.264 with key frames
 at several distances, and reads each film in turns: every frame with `cv2.VideoCapture.read()`; Skerry's
 source at 2 fps; the same film sent over TCP as a live camera sends it. All give BGR pictures. CPU time is the
 process's own, all threads, so that other work on the machine matters little; ratios are formed within a
-round and given as median and range. Films are kept in the folder for the next time.
+round and given as median and range. A look may come as early as in the flight of an autoencoder; `--early 0`
+keeps it to its moment. Films are kept in the folder for the next time.
 """
 
 from __future__ import annotations
@@ -37,6 +38,7 @@ from rich.table import Table
 
 from edge.clock import SystemClock
 from edge.errors import CameraError, UsageError
+from edge.leeway import EARLY_S, Leeway
 from edge.pipeline import EndOfStream
 from edge.sources import open_source
 from edge.streams import StreamCamera
@@ -116,7 +118,7 @@ def ffmpeg(*words: object) -> None:
     subprocess.run(line, check=True)
 
 
-def read_all(path: Path) -> int:
+def read_all(path: Path, _: Leeway) -> int:
     """OpenCV: every frame decoded and converted; those of 2 fps counted."""
     capture, count = cv2.VideoCapture(str(path)), 0
     while capture.read()[0]:
@@ -125,8 +127,9 @@ def read_all(path: Path) -> int:
     return round(count * FPS / 30)
 
 
-def read_recorded(path: Path) -> int:
-    source, count = open_source(str(path), fps=FPS, replay="fast", folder_fps=10, clock=SystemClock()), 0
+def read_recorded(path: Path, leeway: Leeway) -> int:
+    clock, count = SystemClock(), 0
+    source = open_source(str(path), fps=FPS, replay="fast", folder_fps=10, clock=clock, leeway=leeway)
     try:
         while True:
             count += source.read() is not None
@@ -136,9 +139,9 @@ def read_recorded(path: Path) -> int:
         source.close()
 
 
-def read_live(path: Path) -> int:
+def read_live(path: Path, leeway: Leeway) -> int:
     with sending(as_sent(path)) as uri:
-        camera, count = StreamCamera(uri, "camera", fps=FPS), 0
+        camera, count = StreamCamera(uri, "camera", fps=FPS, leeway=leeway), 0
         camera.open()
         try:
             while True:
@@ -165,7 +168,11 @@ def _send(listener: socket.socket, path: Path) -> None:
         client.sendfile(data)
 
 
-WAYS: dict[str, Callable[[Path], int]] = {"opencv": read_all, "recorded": read_recorded, "live": read_live}
+WAYS: dict[str, Callable[[Path, Leeway], int]] = {
+    "opencv": read_all,
+    "recorded": read_recorded,
+    "live": read_live,
+}
 
 
 def cpu_s() -> float:
@@ -173,14 +180,14 @@ def cpu_s() -> float:
     return used.ru_utime + used.ru_stime
 
 
-def measure(path: Path, rounds: int) -> dict[str, list[tuple[float, int]]]:
+def measure(path: Path, rounds: int, leeway: Leeway) -> dict[str, list[tuple[float, int]]]:
     """Way -> CPU seconds and frames looked at, a round each; the order turns from round to round."""
     figures: dict[str, list[tuple[float, int]]] = {name: [] for name in WAYS}
     for turn in range(rounds):
         names = list(WAYS) if turn % 2 == 0 else list(reversed(WAYS))
         for name in names:
             before = cpu_s()
-            count = WAYS[name](path)
+            count = WAYS[name](path, leeway)
             figures[name].append((cpu_s() - before, count))
     return figures
 
@@ -216,6 +223,9 @@ def spread(values: list[float]) -> str:
 def main(
     rounds: Annotated[int, typer.Option(min=1, help="Turns of each way over each film.")] = 3,
     seconds: Annotated[int, typer.Option(min=4, help="Length of a film.")] = 20,
+    early: Annotated[
+        float, typer.Option(min=0, max=0.25, help="Seconds by which a look may come early.")
+    ] = EARLY_S,
     only: Annotated[list[str] | None, typer.Option(help="Names of films; all without it.")] = None,
     folder: Annotated[Path | None, typer.Option(help="Where the films are kept.")] = None,
     json_file: Annotated[Path | None, typer.Option("--json", help="Write every figure.")] = None,
@@ -230,7 +240,7 @@ def main(
     found = []
     for film in films:
         path = shot(film, seconds, folder)
-        figures = measure(path, rounds)
+        figures = measure(path, rounds, Leeway(early_s=early))
         naive = [spent * 60 / seconds for spent, _ in figures["opencv"]]
         looks = "/".join(str(figures[way][0][1]) for way in WAYS)
         times = [f"{spread(ratios(figures, way))} x" for way in ("recorded", "live")]

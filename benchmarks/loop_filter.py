@@ -30,7 +30,7 @@ from edge.bundle import ModelBundle, load_bundle
 from edge.clock import SystemClock
 from edge.detector import open_detector, open_runtime
 from edge.frames import Frame
-from edge.loop_filter import LoopFilter
+from edge.leeway import Leeway, LoopFilter
 from edge.recordings import Sampler
 from edge.videos import VideoRecording
 
@@ -61,7 +61,7 @@ def encoded(footage: Path, key_s: float, megabits: float, folder: Path) -> Path:
 def looked_at(path: Path, way: LoopFilter, looks: int) -> tuple[list[Frame], float]:
     """The frames, and the CPU seconds of decoding them."""
     before_s = time.thread_time()
-    with VideoRecording(path, SystemClock(), way) as recording:
+    with VideoRecording(path, SystemClock(), Leeway(way)) as recording:
         frames = list(islice(recording.frames(Sampler(FPS).wants), looks))
     return frames, time.thread_time() - before_s
 

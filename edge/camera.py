@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
-from typing import Any, Literal, Protocol, TypeAlias
+from typing import Any, Literal, Protocol
 
 import cv2
 import numpy as np
@@ -29,8 +29,20 @@ log = logging.getLogger("skerry")
 
 TIMEOUT_S = 5.0  # to open, and to wait for the next packet
 
-# A picture that is converted only when it is looked at: of 30 a second, 2 are. Raises CameraError.
-Shot: TypeAlias = Callable[[], Picture]
+
+@dataclass(frozen=True, slots=True)
+class Shot:
+    """A picture that is converted only when it is looked at: of 30 a second, 2 are.
+
+    `early_s`: how much before its turn it came; `next_early_s`: how much the next is expected to.
+    """
+
+    convert: Callable[[], Picture]  # raises CameraError
+    early_s: float = 0.0
+    next_early_s: float = 0.0
+
+    def __call__(self) -> Picture:
+        return self.convert()
 
 
 class Camera(Protocol):
@@ -84,7 +96,7 @@ class CaptureCamera:
         good, image = self._grabbed()
         if not good:
             raise CameraError(f"Camera {self.name} stopped sending pictures.")
-        return None if image is None else partial(_colour, image)
+        return None if image is None else Shot(partial(_colour, image))
 
     def _grabbed(self) -> tuple[bool, Any]:
         """Whether there was a picture, and the picture where it is wanted."""
@@ -221,7 +233,7 @@ class FakeCamera:
             return None
         if not isinstance(item, np.ndarray):
             raise CameraError(f"Camera {self.name} hung.")
-        return lambda: self._converted(item)
+        return Shot(lambda: self._converted(item))
 
     def close(self) -> None:
         self.record.append("close")

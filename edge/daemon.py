@@ -74,7 +74,7 @@ def _open_camera(settings: Settings, flight: Flight, clock: Clock) -> FrameSourc
         replay=settings.replay,
         folder_fps=settings.folder_fps,
         clock=clock,
-        loop_filter=flight.loop_filter,
+        leeway=flight.leeway,
     )
 
 

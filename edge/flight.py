@@ -14,7 +14,7 @@ from edge.engine_choice import LONGEST, Choice, open_fastest
 from edge.engines import FOLDER, EngineStore
 from edge.errors import SettingsError
 from edge.incidents import Levels
-from edge.loop_filter import LoopFilter
+from edge.leeway import EXACT, Leeway
 from edge.pipeline import Detector
 from edge.settings import Settings
 from edge.together import LEVELS, Together, Voice
@@ -24,7 +24,7 @@ log = logging.getLogger("skerry")
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Flight:
-    """`fps`, `loop_filter`: of the source; `why`: what computes the models, for `status`; the bundles by
+    """`fps`, `leeway`: of the source; `why`: what computes the models, for `status`; the bundles by
     their digests."""
 
     detector: Detector
@@ -36,7 +36,7 @@ class Flight:
     bundle: str
     clip_bundle: str | None
     why: str
-    loop_filter: LoopFilter
+    leeway: Leeway
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -67,10 +67,22 @@ def _sees_thumbnails(bundle: ModelBundle) -> bool:
     return bundle.manifest.kind != "clip" and bundle.manifest.input.tiling == "none"
 
 
-def _sees_thumbnails_alone(bundle: ModelBundle) -> bool:
-    """Nor does it compare pictures for what moves."""
-    moving = any(branch.source == "motion" for branch in bundle.manifest.scoring.branches)
-    return _sees_thumbnails(bundle) and not moving
+def _judges_one_by_one(bundle: ModelBundle) -> bool:
+    """Each picture by itself or against other flights, not against earlier ones: what moves between even
+    looks is what such a model was calibrated on."""
+    manifest = bundle.manifest
+    moving = any(branch.source == "motion" for branch in manifest.scoring.branches)
+    paired = manifest.input.frames > 1 and manifest.input.beside == "earlier"
+    remembers = moving or paired or manifest.scoring.memory_s > 0
+    return manifest.kind != "clip" and not remembers
+
+
+def _leeway(bundle: ModelBundle, settings: Settings) -> Leeway:
+    """As set, as far as the model that flies alone bears it."""
+    if not _judges_one_by_one(bundle):
+        return EXACT
+    loop_filter = settings.loop_filter if _sees_thumbnails(bundle) else "always"
+    return Leeway(loop_filter, min(settings.early, 0.5 / settings.fps))
 
 
 def _one_thread() -> None:
@@ -135,7 +147,7 @@ def _alone(opened: _Opened, settings: Settings) -> Flight:
         bundle=opened.bundle.digest,
         clip_bundle=None,
         why=_short(opened.why),
-        loop_filter=settings.loop_filter if _sees_thumbnails_alone(opened.bundle) else "always",
+        leeway=_leeway(opened.bundle, settings),
     )
 
 
@@ -157,7 +169,7 @@ def _both(places: _Opened, clips: _Opened, settings: Settings) -> Flight:
         bundle=places.bundle.digest,
         clip_bundle=clips.bundle.digest,
         why=_short(f"{places.why}; clip: {clips.why}"),
-        loop_filter="always",
+        leeway=EXACT,
     )
 
 

@@ -159,6 +159,7 @@ class LiveSource:
         self._opened_ns = self._next_ns = clock.monotonic_ns()
         self._seen_ns = self._changed_ns = self._opened_ns  # of the last picture; of the last new one
         self._first_ns: int | None = None
+        self._early_ns = 0  # how much before its tick the next picture is expected
         self._seen = -1
         self._digest: int | None = None
         self._told: State = "watching"
@@ -178,7 +179,7 @@ class LiveSource:
         return "watching"
 
     def due_s(self) -> float:
-        return max(0.0, (self._next_ns - self._clock.monotonic_ns()) / 1e9)
+        return max(0.0, (self._next_ns - self._early_ns - self._clock.monotonic_ns()) / 1e9)
 
     def read(self) -> Frame | None:
         """The newest frame, None when nothing new came since the last. Raises EndOfStream."""
@@ -190,11 +191,19 @@ class LiveSource:
         if snap is None or snap.number == self._seen:
             if ended:
                 raise EndOfStream
+            self._miss()
             return None
         self._seen = snap.number
         if self._capture.thinned:
-            self._keep_step(snap.mono_ns)
+            self._keep_step(snap.mono_ns + round(snap.shot.early_s * 1e9))
+            self._early_ns = round(snap.shot.next_early_s * 1e9)
         return self._frame(snap)
+
+    def _miss(self) -> None:
+        """What was expected early did not come: it is looked for again when it is due."""
+        if self._early_ns:
+            self._early_ns = 0
+            self._next_ns -= self._period_ns
 
     def _newest(self) -> Snap | None:
         """A thinned camera's next picture may be a moment late; it is worth waiting for."""
@@ -210,13 +219,13 @@ class LiveSource:
         age_ns = self._clock.monotonic_ns() - snap.mono_ns
         return snap.number == self._seen or age_ns > self._period_ns // 2
 
-    def _keep_step(self, came_ns: int) -> None:
-        """Move the ticks, a little each time, to just before this camera's pictures come.
+    def _keep_step(self, turn_ns: int) -> None:
+        """Move the ticks, a little each time, to just before the turns at which this camera's pictures come.
 
         A look waits for the picture and has it at once; a tick behind it would let it grow old.
         """
         half_ns, most_ns = self._period_ns // 2, self._period_ns // 10
-        wanted_ns = came_ns - min(round(LEAD_S * 1e9), most_ns)
+        wanted_ns = turn_ns - min(round(LEAD_S * 1e9), most_ns)
         off_ns = (wanted_ns - self._next_ns + half_ns) % self._period_ns - half_ns
         self._next_ns += max(-most_ns, min(most_ns, off_ns))
 

@@ -7,16 +7,12 @@ difference grows. See docs/capture.md for how much.
 
 from __future__ import annotations
 
-from typing import Literal, TypeAlias
-
 import av
 import av.codec.context
 import av.video.codeccontext
 
 from edge.decoding import Decoded, Packet, decoded
 
-# Which pictures go through it. `auto`: all but key frames that are decoded alone.
-LoopFilter: TypeAlias = Literal["always", "auto", "never"]
 CODECS = ("h264", "hevc")
 _WITHOUT = {"skip_loop_filter": "all"}
 

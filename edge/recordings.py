@@ -13,7 +13,7 @@ from typing import Protocol, runtime_checkable
 from edge.clock import Clock, SystemClock
 from edge.errors import FootageError, UsageError
 from edge.frames import Frame
-from edge.loop_filter import LoopFilter
+from edge.leeway import EXACT, Leeway
 from edge.pictures import PICTURE_SUFFIXES, read_picture
 from edge.videos import VideoRecording, Wants
 
@@ -135,7 +135,7 @@ def open_recording(
     *,
     folder_fps: float = FOLDER_FPS,
     clock: Clock | None = None,
-    loop_filter: LoopFilter = "always",
+    leeway: Leeway = EXACT,
 ) -> Recording:
     """A video file or a folder of frames. `folder_fps` gives a folder its timeline.
 
@@ -146,7 +146,7 @@ def open_recording(
         raise FootageError(f"{path} does not exist; name a video file or a folder of frames.")
     if path.is_dir():
         return FolderRecording(path, folder_fps, clock)
-    return VideoRecording(path, clock, loop_filter)
+    return VideoRecording(path, clock, leeway)
 
 
 class FolderRecording:
@@ -211,8 +211,9 @@ class Sampler:
         self._origin_s = 0.0
         self._last_s = -math.inf
 
-    def wants(self, stream_s: float) -> bool:
-        early_s = self._tolerance_s(stream_s)
+    def wants(self, stream_s: float, leeway_s: float = 0.0) -> bool:
+        """`leeway_s`: how much before an instant a frame may answer it."""
+        early_s = self._tolerance_s(stream_s) + leeway_s
         self._last_s = stream_s
         if stream_s < self.next_s - 1.5 * self.period_s or self.next_s == -math.inf:
             self._origin_s = self.next_s = stream_s  # the first frame, or time restarted: a new grid

@@ -8,6 +8,7 @@ from typing import Annotated, ClassVar, Literal
 from pydantic import BaseModel, ConfigDict, Field
 
 from edge.events import MAX_PICTURE_BYTES, Name
+from edge.leeway import EARLY_S, LoopFilter
 from edge.mqtt import BrokerSettings
 from edge.options import Options
 
@@ -64,11 +65,16 @@ class Settings(Options):
     variant: str = Field(
         "auto", description="Model of the bundle to run; auto takes the fastest that passed."
     )
-    loop_filter: Literal["always", "auto", "never"] = Field(
+    loop_filter: LoopFilter = Field(
         "auto",
         description="Whether decoding smooths the edges of blocks, for a model that sees a shrunk picture: "
         "auto leaves it out of key frames decoded alone (moves scores by up to 0.4 %), never of all (1 % or "
         "more).",
+    )
+    early: Annotated[float, Field(ge=0, le=0.5)] = Field(
+        EARLY_S,
+        description="Seconds by which a look may come early where that spares decoding, for a model that "
+        "judges each picture by itself; 0 keeps every look to its moment.",
     )
     health_interval: Annotated[float, Field(ge=0.5, le=3600)] = Field(
         10.0, description="Seconds between health messages."

@@ -158,7 +158,7 @@ class SimCamera:
             raise EndOfStream
         self._next = index + 1
         self._wait(max(0.0, index / scene.fps - elapsed_s))
-        return lambda: self._painter.picture(index)
+        return Shot(lambda: self._painter.picture(index))
 
     def close(self) -> None:
         """Nothing is held."""

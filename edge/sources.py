@@ -21,8 +21,8 @@ from edge.clock import Clock
 from edge.errors import UsageError, nearest
 from edge.frames import Frame
 from edge.gstreamer import plant
+from edge.leeway import EXACT, Leeway, Lenient
 from edge.live import LiveSource, State
-from edge.loop_filter import LoopFilter
 from edge.pipeline import EndOfStream, FrameSource
 from edge.recordings import Sampler, open_recording
 from edge.simcam import Scene, SimCamera
@@ -52,10 +52,9 @@ def open_source(
     replay: Literal["realtime", "fast"],
     folder_fps: float,
     clock: Clock,
-    loop_filter: LoopFilter = "always",
+    leeway: Leeway = EXACT,
 ) -> WatchedSource:
-    """Open what `uri` names and watch it at `fps`. `loop_filter`: other than `always` where every picture is
-    shrunk before it is looked at.
+    """Open what `uri` names and watch it at `fps`. `leeway`: what the model that looks bears.
 
     Raises UsageError for a URI that means nothing, FootageError for footage that cannot be read and
     CameraError for a camera that cannot be opened at all. None of them repeats a secret of the URI.
@@ -63,11 +62,11 @@ def open_source(
     scheme = scheme_of(uri)
     if scheme in ("", "file"):
         path = Path(unquote(urlsplit(uri).path)) if scheme else Path(uri)
-        recording = open_recording(path, folder_fps=folder_fps, clock=clock, loop_filter=loop_filter)
-        return Replay(recording, fps, clock, realtime=replay == "realtime")
+        recording = open_recording(path, folder_fps=folder_fps, clock=clock, leeway=leeway)
+        return Replay(recording, fps, clock, realtime=replay == "realtime", early_s=leeway.early_s)
     if scheme == "sim":
         return _simulated(uri, fps, clock, realtime=replay == "realtime")
-    found = way(scheme, uri, redact(uri), fps, plant(), loop_filter)
+    found = way(scheme, uri, redact(uri), fps, plant(), leeway)
     return LiveSource(found.make, fps, clock)
 
 
@@ -117,13 +116,17 @@ class Replay:
     own clock, started at the first read, reaches it; what fell due meanwhile is skipped, never queued.
     """
 
-    def __init__(self, footage: Footage, fps: float, clock: Clock, *, realtime: bool) -> None:
+    def __init__(
+        self, footage: Footage, fps: float, clock: Clock, *, realtime: bool, early_s: float = 0.0
+    ) -> None:
         self.skipped = 0
         self._footage = footage
         self._clock = clock
         self._realtime = realtime
         self._sampler = Sampler(fps)
-        self._frames = footage.frames(self._wants)
+        self._frames = footage.frames(
+            Lenient(self._wants, lambda: self._sampler.next_s, self._sampler.period_s, early_s)
+        )
         self._started_ns: int | None = None
         self._now_s = 0.0  # on the footage's clock, when the read began
         self._ended = False

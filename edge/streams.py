@@ -19,7 +19,8 @@ from edge.containers import stated_fps
 from edge.decoding import AV_ERRORS, Decoded, Entries, Packet, Syntax, decoded, entries
 from edge.errors import CameraError
 from edge.frames import Picture
-from edge.loop_filter import KeyFrames, LoopFilter, leave_out
+from edge.leeway import EXACT, Leeway
+from edge.loop_filter import KeyFrames, leave_out
 from edge.resting import Rest
 from edge.thinning import Thinner
 from edge.videos import bgr
@@ -41,14 +42,14 @@ class StreamCamera:
         timeout_s: float = TIMEOUT_S,
         *,
         fps: float | None = None,
-        loop_filter: LoopFilter = "always",
+        leeway: Leeway = EXACT,
     ) -> None:
         self.name = name
         self.codec, self.rate = "", 0.0  # what it sends, once it is open
         self._uri = uri
         self._timeout_s = timeout_s
         self._fps = fps
-        self._loop_filter = loop_filter
+        self._leeway = leeway
         self._syntax: Syntax | None = None
         self._container: av.container.InputContainer | None = None
         self._packets: Iterator[Packet] = iter(())
@@ -89,12 +90,14 @@ class StreamCamera:
         self._packets = container.demux(stream)
         self.codec, self.rate = stream.codec_context.name, stated_fps(stream)
         self._syntax = Syntax(stream.codec_context)
-        if self._loop_filter == "never":
+        if self._leeway.loop_filter == "never":
             leave_out(stream.codec_context)
         self._pictures = partial(decoded, stream.codec_context)
         if self._fps is not None and stream.time_base is not None and self._fps < self.rate:
-            alone = KeyFrames(stream.codec_context) if self._loop_filter == "auto" else None
-            self._thinner = Thinner(stream.codec_context, stream.time_base, self._fps, self.rate, alone)
+            alone = KeyFrames(stream.codec_context) if self._leeway.loop_filter == "auto" else None
+            self._thinner = Thinner(
+                stream.codec_context, stream.time_base, self._fps, self.rate, alone, self._leeway.early_s
+            )
             self._pictures = self._thinner.push
         return ""
 
@@ -106,7 +109,10 @@ class StreamCamera:
             if self._thinner is not None and any(picture is not None for picture in self._came):
                 self._rest.picture_came(self._thinner.to_next_s)
         picture = self._came.popleft()
-        return None if picture is None else partial(self._converted, picture)
+        if picture is None:
+            return None
+        thinner, convert = self._thinner, partial(self._converted, picture)
+        return Shot(convert) if thinner is None else Shot(convert, thinner.early_s, thinner.next_early_s)
 
     def entries(self, seconds: float) -> Entries:
         """Where the stream can be entered, learnt from its next seconds. Raises CameraError."""

@@ -23,7 +23,8 @@ class Thinner:
     """Packets in; out comes one item a frame: a picture to look at, or None for one that is left out.
 
     Where key frames come at a multiple of the wanted period, looking keeps step with them, so that as little
-    as possible lies between a key frame and the pictures wanted after it.
+    as possible lies between a key frame and the pictures wanted after it. Where no other picture of a group
+    will be wanted, one that comes up to `most_early_s` before it is due is taken, as less lies before it.
     """
 
     def __init__(
@@ -33,13 +34,16 @@ class Thinner:
         fps: float,
         stream_fps: float,
         alone: Callable[[Packet], Decoded | None] | None = None,
+        most_early_s: float = 0.0,
     ) -> None:
+        self.early_s = 0.0  # how much before it was due the last wanted picture came
         self._context = context
         self._alone = alone
         self._base = base
         self._fps = fps
         self._syntax = Syntax(context)
         self._frame_s = 1 / stream_fps
+        self._most_early_s = most_early_s
         self._timeline = Timeline(self._frame_s)
         self._sampler = Sampler(fps)
         self._segment: Segment | None = None
@@ -66,7 +70,18 @@ class Thinner:
     @property
     def to_next_s(self) -> float:
         """From the last packet to the next picture that will be wanted, in the stream's seconds."""
-        return max(0.0, self._sampler.next_s - self._timeline.last_s)
+        return max(0.0, self._sampler.next_s - self.next_early_s - self._timeline.last_s)
+
+    @property
+    def next_early_s(self) -> float:
+        """How much before it is due the next wanted picture is expected."""
+        key_s, due_s = self._key_s, self._sampler.next_s
+        if key_s is None or self._span_s is None:
+            return 0.0
+        if self._last_before(key_s):
+            return self._most_early_s
+        near = due_s - self._most_early_s - self._near_s <= key_s <= due_s
+        return due_s - key_s if near and self._last_before(key_s + self._span_s) else 0.0
 
     def _leave(self) -> list[Decoded | None]:
         """The stream can be entered anew: what the decoder still holds of before."""
@@ -86,16 +101,17 @@ class Thinner:
     def _next(self, segment: Segment, stream_s: float) -> list[Decoded | None]:
         place = len(segment.packets) - 1
         if self._due is not None and place == 0:
-            self._due = 0  # what was wanted did not decode: this stands in for it
+            self._due, self.early_s = 0, 0.0  # what was wanted did not decode: this stands in for it
         elif self._due is not None:
             self._passed += 1
         elif self._wants(stream_s):
             self._due = place
+            self.early_s = max(0.0, self._sampler.next_s - self._sampler.period_s - stream_s)
         if self._due is None:
-            if not self._is_last(stream_s):
+            if not self._is_last():
                 segment.follow()
             return [None]
-        picture = segment.find(self._due, last=self._is_last(stream_s))
+        picture = segment.find(self._due, last=self._is_last())
         if picture is not None and picture.interlaced_frame:
             self._syntax.known = False  # two packets may be one frame
             return self._give_up(segment)
@@ -106,25 +122,39 @@ class Thinner:
         return [*[None] * passed, picture]
 
     def _wants(self, stream_s: float) -> bool:
-        if self._entry_s is None or self._span_s is None or not self._in_step():
-            return self._sampler.wants(stream_s)
-        into_s, near_s = stream_s - self._entry_s, 0.5 / self._fps
-        if into_s > self._span_s + near_s:
-            self._span_s = None  # the key frame is overdue, so its rhythm is not known any more
-        elif into_s > self._span_s - near_s:
-            return False  # the key frame itself is about to come
-        return self._sampler.wants(stream_s)
+        if self._entry_s is not None and self._span_s is not None and self._in_step():
+            into_s = stream_s - self._entry_s
+            if into_s > self._span_s + self._near_s:
+                self._span_s = None  # the key frame is overdue, so its rhythm is not known any more
+            elif into_s > self._span_s - self._near_s:
+                return False  # the key frame itself is about to come
+        early = self._key_s is not None and self._last_before(self._key_s)
+        return self._sampler.wants(stream_s, self._most_early_s if early else 0.0)
+
+    @property
+    def _key_s(self) -> float | None:
+        """When the next key frame is expected."""
+        return None if self._entry_s is None or self._span_s is None else self._entry_s + self._span_s
+
+    @property
+    def _near_s(self) -> float:
+        """A key frame that comes so little after a look is due is looked at for it."""
+        return 0.5 / self._fps if self._in_step() else self._frame_s / 2
+
+    def _last_before(self, key_s: float) -> bool:
+        """Whether the next look is due before the key frame, and the one after it is not."""
+        due_s = self._sampler.next_s
+        return due_s + self._near_s < key_s < due_s + self._sampler.period_s + self._near_s
 
     def _in_step(self) -> bool:
         periods = (self._span_s or 0.0) * self._fps
         return periods > 0.5 and abs(periods - round(periods)) < SAME
 
-    def _is_last(self, stream_s: float) -> bool:
+    def _is_last(self) -> bool:
         """Whether a key frame is expected before the next picture is wanted."""
-        if self._entry_s is None or self._span_s is None:
+        if self._key_s is None:
             return self._hopes()
-        to_key_s = self._entry_s + self._span_s - stream_s
-        return to_key_s < self._sampler.next_s - stream_s + self._frame_s / 2
+        return self._key_s < self._sampler.next_s + self._near_s
 
     def _hopes(self) -> bool:
         """Where a key frame can be decoded alone, the stream's own decoder and its memory wait until
@@ -135,6 +165,7 @@ class Thinner:
     def _give_up(self, segment: Segment) -> list[Decoded | None]:
         """There is no end to this segment, or no telling: decode all there is until the next entry."""
         self._segment, self._due = None, None
+        self._span_s, self.early_s = None, 0.0
         pictures = segment.rest()
         return self._given(pictures[-1]) if pictures else []
 

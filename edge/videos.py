@@ -19,7 +19,8 @@ from edge.containers import declared_frames, opened, stated_fps, video_stream
 from edge.decoding import AV_ERRORS, Decoded, Entries, Packet, Segment, Syntax, decoded, entries
 from edge.errors import FootageError
 from edge.frames import Frame, Picture
-from edge.loop_filter import KeyFrames, LoopFilter, leave_out
+from edge.leeway import EXACT, Leeway, Lenient
+from edge.loop_filter import KeyFrames, leave_out
 
 log = logging.getLogger("skerry")
 
@@ -70,21 +71,21 @@ class _Count:
         self.stream_s = self.timeline.at(raw_s)
         return self.stream_s
 
-    def asks(self, wants: Wants) -> bool:
+    def asks(self, wants: Wants, stream_s: float) -> bool:
         """Whether the frame is wanted."""
-        wanted = self.owed or wants(self.stream_s)
+        wanted = self.owed or wants(stream_s)
         if wanted and self.wanted_s is not None:
-            gap_s = self.stream_s - self.wanted_s
+            gap_s = stream_s - self.wanted_s
             self.gap_s = min(self.gap_s or gap_s, gap_s)
         if wanted:
-            self.wanted_s = self.stream_s
+            self.wanted_s = stream_s
         return wanted
 
 
 class VideoRecording:
     """A video file as frames; `stream_s` is 0 at the first. Raises FootageError for what is no video."""
 
-    def __init__(self, path: Path, clock: Clock, loop_filter: LoopFilter = "always") -> None:
+    def __init__(self, path: Path, clock: Clock, leeway: Leeway = EXACT) -> None:
         self.path = path
         self._clock = clock
         self._container = opened(path)
@@ -96,8 +97,8 @@ class VideoRecording:
         self.fps = stated_fps(self._stream)
         self._context = self._stream.codec_context
         self._syntax = Syntax(self._context)
-        self._alone = KeyFrames(self._context) if loop_filter == "auto" else None
-        if loop_filter == "never":
+        self._alone = KeyFrames(self._context) if leeway.loop_filter == "auto" else None
+        if leeway.loop_filter == "never":
             leave_out(self._context)
         if self._container.format.name == "avi" and self._context.name != "mjpeg":
             self._syntax.known = False  # it has no times of showing, which B-frames need
@@ -178,8 +179,8 @@ class VideoRecording:
             if picture.is_corrupt:
                 continue
             count.step(self._seconds(picture.pts))
-            self._check_size(picture, count)
-            if count.asks(wants):
+            self._check_size(picture, count, count.stream_s)
+            if count.asks(wants, count.stream_s):
                 count.owed = False
                 yield self._frame(picture, count.index, count.stream_s)
 
@@ -190,35 +191,58 @@ class VideoRecording:
             self._syntax.known = False  # two packets may be one frame
             yield from self._whole([*segment.rest(), *decoded(self._context, None)], wants, count)
             return
-        picture, barren = None, False
-        for place in shown:
-            packet = segment.packets[place]
-            count.step(self._seconds(packet.pts))
-            if look is not None:
-                self._check_size(look, count)
-                look = None
-            if picture is None and not barren and count.asks(wants):
-                left_s = self._seconds(segment.packets[shown[-1]].pts, since=packet.pts) or 0.0
-                picture = self._found(segment, place, last=left_s < count.gap_s - 0.5 / self.fps)
-                barren = count.owed = picture is None
-            if barren or (picture is not None and _later(picture, packet)):
-                count.lost += 1
-            elif picture is not None:
-                self._check_size(picture, count)
-                yield self._frame(picture, count.index, count.stream_s)
-                picture = None
+        first = count.index + 1
+        times = [count.step(self._seconds(segment.packets[place].pts)) for place in shown]
+        if look is not None:
+            self._check_size(look, count, times[0])
+        passed = 0  # up to the last that was given
+        asked = 0
+        while (due := self._due(times, asked, wants, count)) is not None:
+            chosen, last = self._chosen(shown, times, (passed, due), wants, count)
+            came, picture = self._came(segment, shown, chosen, last=last)
+            count.lost += came - chosen
+            count.owed = picture is None
+            if picture is None:
+                break
+            self._check_size(picture, count, times[came])
+            yield self._frame(picture, first + came, times[came])
+            passed, asked = came + 1, max(due, came) + 1
         segment.drain(None)
+
+    def _due(self, times: list[float], asked: int, wants: Wants, count: _Count) -> int | None:
+        """The next frame of a segment that is wanted."""
+        return next((at for at in range(asked, len(times)) if count.asks(wants, times[at])), None)
+
+    def _chosen(
+        self, shown: list[int], times: list[float], among: tuple[int, int], wants: Wants, count: _Count
+    ) -> tuple[int, bool]:
+        """Which frame to look at where the last of `among` is wanted, and whether it is taken for the last
+        of its segment. An earlier one of the segment spares nothing where a later one is wanted too."""
+        passed, due = among
+        if not isinstance(wants, Lenient):
+            return due, times[-1] - times[due] < count.gap_s - 0.5 / self.fps
+        if count.owed or not wants.leaves(times[-1], 1 / self.fps):
+            return due, False
+        near = slice(passed, due + 1)
+        return passed + wants.cheapest(times[near], shown[near], 1 / self.fps), True
+
+    def _came(
+        self, segment: Segment, shown: list[int], chosen: int, *, last: bool
+    ) -> tuple[int, Decoded | None]:
+        """Which picture there is from the chosen one on; none up to the end of the segment."""
+        picture = segment.find(shown[chosen], last=last)
+        picture = segment.finished(shown[chosen]) if picture is None else picture
+        for at in range(chosen, len(shown)):
+            if picture is not None and not _later(picture, segment.packets[shown[at]]):
+                return at, picture
+        return len(shown), None
 
     def _entered(self, segment: Segment, shown: list[int], count: _Count) -> Decoded | None:
         """The first picture, where something may have changed since the last segment."""
         if not shown or segment.opening == count.opening:
             return None
         count.opening = segment.opening
-        return self._found(segment, shown[0], last=False)
-
-    def _found(self, segment: Segment, place: int, *, last: bool) -> Decoded | None:
-        picture = segment.find(place, last=last)
-        return segment.finished(place) if picture is None else picture
+        return self._came(segment, shown, 0, last=False)[1]
 
     def _seconds(self, pts: int | None, since: int | None = 0) -> float | None:
         base = self._stream.time_base
@@ -226,11 +250,11 @@ class VideoRecording:
             return None
         return float(pts - (since or 0)) * base.numerator / base.denominator
 
-    def _check_size(self, picture: Decoded, count: _Count) -> None:
+    def _check_size(self, picture: Decoded, count: _Count, stream_s: float) -> None:
         here = (picture.width, picture.height)
         count.size = count.size or here
         if here != count.size:
-            raise FootageError(_size_change(self.path, count.size, here, count.stream_s))
+            raise FootageError(_size_change(self.path, count.size, here, stream_s))
 
     def _frame(self, picture: Decoded, index: int, stream_s: float) -> Frame:
         try:

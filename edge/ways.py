@@ -14,7 +14,7 @@ from pydantic import BaseModel, ValidationError
 from edge import gstreamer
 from edge.camera import Camera, CaptureCamera, EitherCamera, Wish, device_path, gst_camera, v4l2_camera
 from edge.errors import CameraError, UsageError, nearest
-from edge.loop_filter import LoopFilter
+from edge.leeway import EXACT, Leeway
 from edge.streams import StreamCamera
 
 Options = TypeVar("Options", bound=BaseModel)
@@ -36,14 +36,14 @@ def way(
     name: str,
     fps: float,
     plant: gstreamer.Plant,
-    loop_filter: LoopFilter = "always",
+    leeway: Leeway = EXACT,
 ) -> Way:
     """Of a camera's URI, `scheme` being its own; `name` is the URI fit for a log.
 
     Raises UsageError for a URI that means nothing.
     """
     if scheme in NETWORK:
-        plain = partial(StreamCamera, uri, name, fps=fps, loop_filter=loop_filter)
+        plain = partial(StreamCamera, uri, name, fps=fps, leeway=leeway)
         return _network(scheme, uri, name, fps, plant, plain)
     if scheme == "gst":
         pipeline = uri.partition(":")[2]

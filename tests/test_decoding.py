@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import itertools
+import math
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -13,10 +15,13 @@ from edge.clock import FakeClock
 from edge.decoding import Syntax, _units
 from edge.errors import FootageError
 from edge.frames import Frame
+from edge.leeway import Lenient
 from edge.recordings import Sampler
 from edge.videos import VideoRecording, Wants
 from tests.filming import ffmpeg, film
 
+FRAME_S = 1 / 30
+SECONDS = 30
 X264 = ("-c:v", "libx264", "-preset", "veryfast")
 B_FRAMES = (*X264, "-g", "48", "-bf", "3", "-x264-params", "b-pyramid=normal:scenecut=0")
 KINDS: dict[str, tuple[str, ...]] = {
@@ -64,6 +69,11 @@ def bursts() -> Wants:
     return lambda _: next(seen) % 11 in (3, 4)
 
 
+def lenient(fps: float, early_s: float = 0.1) -> Lenient:
+    sampler = Sampler(fps)
+    return Lenient(sampler.wants, lambda: sampler.next_s, sampler.period_s, early_s)
+
+
 def read(path: Path, wants: Wants, *, sparing: bool = True) -> list[Frame]:
     with VideoRecording(path, FakeClock()) as recording:
         recording._syntax.known &= sparing
@@ -90,6 +100,21 @@ def test_sparing_gives_the_same_frames_as_decoding_everything(shelf: Path, name:
         np.testing.assert_array_equal(one.image, other.image)
 
 
+@pytest.mark.parametrize("fps", [2, 7, 0.7])
+@pytest.mark.parametrize("name", [*KINDS, "edited.mp4", "late.ts"])
+def test_a_look_that_may_come_early_shows_a_frame_as_it_is_and_never_a_later_one(
+    shelf: Path, name: str, fps: float
+) -> None:
+    whole = {frame.index: frame for frame in read(shelf / name, every(1)(), sparing=False)}
+    due = read(shelf / name, Sampler(fps).wants, sparing=False)
+    seen = read(shelf / name, lenient(fps))
+    assert len(seen) == len(due)
+    for number, (one, exact) in enumerate(zip(seen, due, strict=True)):
+        assert due[0].stream_s + number / fps - 0.1 - FRAME_S / 4 < one.stream_s <= exact.stream_s
+        assert one.stream_s == whole[one.index].stream_s
+        np.testing.assert_array_equal(one.image, whole[one.index].image)
+
+
 class Counted:
     """A decoder that counts what it is given to decode in full."""
 
@@ -114,6 +139,115 @@ def work(path: Path, wants: Wants) -> Counted:
         recording._context = counted  # type: ignore[assignment]
         assert list(recording.frames(wants))
     return counted
+
+
+@pytest.fixture(scope="module")
+def each_second(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("second") / "a.mp4"
+    return film(path, seconds=6, options=[*X264, "-g", "30", "-sc_threshold", "0", "-bf", "0"])
+
+
+@pytest.mark.parametrize(
+    ("early_s", "last", "fed"), [(0.1, 12, 13), (0.05, 14, 15), (0.0, 15, 16), (0.25, 8, 9)]
+)
+def test_the_last_look_before_a_key_frame_comes_as_early_as_it_may(
+    each_second: Path, early_s: float, last: int, fed: int
+) -> None:
+    seen = read(each_second, lenient(2, early_s))
+    assert [frame.index for frame in seen] == [30 * n + at for n in range(6) for at in (0, last)]
+    assert work(each_second, lenient(2, early_s)).fed == 6 * fed
+
+
+class Entered:
+    """Stands in for a stream's syntax: it can be entered at some packets only, of a film all of whose
+    pictures can."""
+
+    def __init__(self, places: set[int]) -> None:
+        self.known, self._places, self._count = True, places, -1
+
+    def opening(self, packet: Any) -> bytes | None:
+        self._count += 1
+        return b"" if self._count in self._places else None
+
+
+@pytest.fixture(scope="module")
+def intra(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("intra") / "a.ts"
+    return film(path, size="16x16", seconds=SECONDS, options=[*X264, "-g", "1"])
+
+
+def looked_at(path: Path, places: set[int], wants: Wants) -> tuple[list[int], int]:
+    """Numbers of the frames, and how many were decoded."""
+    with VideoRecording(path, FakeClock()) as recording:
+        counted = Counted(recording._context)
+        recording._context = counted  # type: ignore[assignment]
+        recording._syntax = Entered(places)  # type: ignore[assignment]
+        return [frame.index for frame in recording.frames(wants)], counted.fed
+
+
+def cheapest(places: set[int], due: list[int], most: int) -> list[int]:
+    """By trying: for each look, that of the frames in time after which the least is decoded in all; the
+    one nearest to its turn among equals."""
+    chosen = list(due)
+    for number, last in enumerate(due):
+        first = max(last - most, chosen[number - 1] + 1) if number else last
+        around = [*chosen[max(0, number - 3) : number], *due[number + 1 : number + 4]]
+        costs = {at: costing(places, [*around, at]) for at in range(first, last + 1)}
+        chosen[number] = max(costs, key=lambda at: (-costs[at], at))
+    return chosen
+
+
+def costing(places: set[int], looks: list[int]) -> int:
+    entries = sorted(places)
+    reached: dict[int, int] = {}
+    for look in looks:
+        entry = max(place for place in entries if place <= look)
+        reached[entry] = max(reached.get(entry, 0), look - entry + 1)
+    return sum(reached.values())
+
+
+@settings(max_examples=15, deadline=None)
+@given(
+    steps=st.lists(st.integers(1, 45), min_size=1, max_size=8),
+    fps=st.sampled_from([2.0, 1.0, 3.0, 0.7, 2.3]),
+)
+def test_wherever_key_frames_lie_the_rate_is_kept_and_the_cheapest_frame_in_time_is_looked_at(
+    intra: Path, steps: list[int], fps: float
+) -> None:
+    places = entries_of(steps)
+    exact, decoded = looked_at(intra, places, lenient(fps, 0.0))
+    early, spared = looked_at(intra, places, lenient(fps))
+    assert len(early) == len(exact) == math.ceil(SECONDS * fps)
+    assert all(0 <= due - look <= 3 for look, due in zip(early, exact, strict=True))
+    assert (decoded, spared) == (costing(places, exact), costing(places, early))
+    if 30 % fps == 0:  # elsewhere a look is due between two frames
+        assert early == cheapest(places, exact, 3)
+
+
+def entries_of(steps: list[int]) -> set[int]:
+    """A film's key frames, each so many frames after the one before, over and over."""
+    apart = itertools.accumulate(itertools.cycle(steps), initial=0)
+    return set(itertools.takewhile(lambda at: at < 30 * SECONDS, apart))
+
+
+@pytest.mark.parametrize(
+    ("every", "exact", "early"),
+    [
+        (30, 480, 390),
+        (29, 676, 583),
+        (14, 430, 280),
+        (60, 690, 645),
+        (240, 844, 832),
+        (15, 60, 60),
+        (1, 60, 60),
+    ],
+)
+def test_how_much_less_is_decoded_for_looks_that_may_come_early(
+    intra: Path, every: int, exact: int, early: int
+) -> None:
+    places = entries_of([every])
+    assert looked_at(intra, places, lenient(2, 0.0))[1] == exact
+    assert looked_at(intra, places, lenient(2))[1] == early
 
 
 @pytest.mark.parametrize(

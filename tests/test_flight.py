@@ -8,9 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from edge.bundle import Branch, ModelBundle, load_bundle, write_bundle
+from edge.bundle import Branch, ModelBundle, Scoring, load_bundle, write_bundle
 from edge.errors import BundleError
-from edge.flight import _sees_thumbnails_alone, open_flight
+from edge.flight import _leeway, open_flight
+from edge.leeway import EXACT, Leeway, LoopFilter
 from edge.settings import Settings
 from tests.builders import BLUR, flying_bundle, folder_of, frame, scene
 
@@ -31,23 +32,46 @@ def settings(bundle: ModelBundle, tmp_path: Path) -> Settings:
 
 
 @pytest.mark.parametrize("wanted", ["always", "auto", "never"])
-def test_the_loop_filter_is_as_set_for_a_model_that_sees_thumbnails(
-    bundle: ModelBundle, tmp_path: Path, wanted: str
+def test_decoding_has_the_leeway_that_is_set_for_a_model_that_sees_thumbnails(
+    bundle: ModelBundle, tmp_path: Path, wanted: LoopFilter
 ) -> None:
-    asked = settings(bundle, tmp_path).model_copy(update={"loop_filter": wanted})
+    asked = settings(bundle, tmp_path).model_copy(update={"loop_filter": wanted, "early": 0.2})
     with ExitStack() as stack:
-        assert open_flight(asked, stack).loop_filter == wanted
+        assert open_flight(asked, stack).leeway == Leeway(wanted, 0.2)
 
 
-def test_the_loop_filter_is_kept_for_models_that_see_details_or_motion(bundle: ModelBundle) -> None:
-    assert _sees_thumbnails_alone(bundle)
+def changed(bundle: ModelBundle, **parts: dict[str, object]) -> ModelBundle:
+    """With other values in these parts of its manifest."""
     manifest = bundle.manifest
-    tiled = manifest.model_copy(update={"input": manifest.input.model_copy(update={"tiling": "auto"})})
-    assert not _sees_thumbnails_alone(replace(bundle, manifest=tiled))
-    branches = (*manifest.scoring.branches, Branch(source="motion", window=9))
-    moving = manifest.scoring.model_copy(update={"branches": branches})
-    watched = manifest.model_copy(update={"scoring": moving})
-    assert not _sees_thumbnails_alone(replace(bundle, manifest=watched))
+    update = {name: getattr(manifest, name).model_copy(update=values) for name, values in parts.items()}
+    return replace(bundle, manifest=manifest.model_copy(update=update))
+
+
+MOTION = (*Scoring().branches, Branch(source="motion", window=9))
+
+
+@pytest.mark.parametrize(
+    ("parts", "borne"),
+    [
+        ({}, Leeway("auto", 0.1)),
+        ({"input": {"tiling": "auto"}}, Leeway("always", 0.1)),
+        ({"input": {"tiling": "auto", "frames": 2, "beside": "route"}}, Leeway("always", 0.1)),
+        ({"input": {"tiling": "auto", "frames": 2, "beside": "earlier"}}, EXACT),
+        ({"scoring": {"branches": MOTION}}, EXACT),
+        ({"scoring": {"memory_s": 0.3}}, EXACT),
+    ],
+)
+def test_what_compares_a_picture_with_those_before_it_sees_each_exact_and_in_its_time(
+    bundle: ModelBundle, tmp_path: Path, parts: dict[str, dict[str, object]], borne: Leeway
+) -> None:
+    assert _leeway(changed(bundle, **parts), settings(bundle, tmp_path)) == borne
+
+
+def test_a_look_comes_no_earlier_than_half_way_from_the_one_before(
+    bundle: ModelBundle, tmp_path: Path
+) -> None:
+    asked = settings(bundle, tmp_path).model_copy(update={"fps": 10.0})
+    assert _leeway(bundle, asked).early_s == 0.05
 
 
 def spoil(bundle: ModelBundle, name: str) -> None:

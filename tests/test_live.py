@@ -3,13 +3,14 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable, Iterable
+from dataclasses import replace
 from itertools import repeat
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from edge.camera import Camera, FakeCamera
+from edge.camera import Camera, FakeCamera, Shot
 from edge.clock import FakeClock, SystemClock
 from edge.decoding import Segment
 from edge.errors import CameraError
@@ -175,6 +176,49 @@ def test_ticks_move_to_where_the_pictures_come_and_keep_their_rate(
     assert all(age is not None and age <= 0.001 for age in ages[-20:])
     assert 39 <= reads <= 42  # one more while the ticks move forward
     assert rig.source.skipped == 0
+
+
+class Foretelling(FakeCamera):
+    """Every other picture comes 0.1 s before its turn, and the camera says so beforehand."""
+
+    late = -1  # one that does not, all the same
+
+    def read(self) -> Shot | None:
+        shot = super().read()
+        number = self.record.count("read") // 2 - 1
+        early_s = 0.1 if number % 2 and number != self.late else 0.0
+        return None if shot is None else replace(shot, early_s=early_s, next_early_s=0.1 * (1 - number % 2))
+
+
+def looks_at(rig: Rig, moments_s: Iterable[float]) -> list[float | None]:
+    """The ages of the pictures looked at in 20 s, None where there was none."""
+    arrivals, ages = Arrivals(rig, moments_s), []
+    while rig.clock.now_ns < 20e9:
+        arrivals.until(rig.clock.now_ns / 1e9 + rig.source.due_s())
+        frame = rig.source.read()
+        ages.append(None if frame is None else (rig.clock.now_ns - frame.mono_ns) / 1e9)
+    return ages
+
+
+@pytest.mark.parametrize("phase_s", [0.12, 0.2, 0.3, 0.45])
+def test_a_picture_that_comes_early_is_looked_at_when_it_comes(phase_s: float) -> None:
+    rig = Rig(Foretelling(x for picture in repeat(*pictures(1)) for x in (None, picture)))
+    ages = looks_at(rig, [number / 2 + phase_s - 0.1 * (number % 2) for number in range(60)])
+    assert all(age is not None and age <= 0.001 for age in ages[-20:])
+    assert 39 <= len(ages) <= 42
+    assert rig.source.skipped == 0
+
+
+def test_a_picture_that_was_foretold_early_and_comes_when_it_is_due_is_looked_at_then() -> None:
+    camera = Foretelling(x for picture in repeat(*pictures(1)) for x in (None, picture))
+    camera.late = 21
+    rig = Rig(camera)
+    moments_s = [number / 2 + 0.2 - 0.1 * (number % 2 and number != camera.late) for number in range(60)]
+    ages = looks_at(rig, moments_s)
+    settled = ages[10:]
+    assert settled.count(None) == 1  # where it was awaited
+    assert max(age for age in settled if age is not None) <= 0.001
+    assert 38 <= len(ages) - ages.count(None) <= 40  # of 40 that came
 
 
 def test_a_slow_reader_of_a_thinned_camera_skips_and_counts() -> None:

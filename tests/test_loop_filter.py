@@ -8,7 +8,8 @@ import pytest
 
 from edge.clock import FakeClock
 from edge.frames import Frame
-from edge.loop_filter import KeyFrames, LoopFilter, _opened
+from edge.leeway import Leeway, LoopFilter
+from edge.loop_filter import KeyFrames, _opened
 from edge.recordings import Sampler
 from edge.thinning import Thinner
 from edge.videos import VideoRecording, Wants, bgr
@@ -27,7 +28,7 @@ def shelf(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def looked_at(path: Path, loop_filter: LoopFilter, wants: Wants | None = None) -> list[Frame]:
-    with VideoRecording(path, FakeClock(), loop_filter) as recording:
+    with VideoRecording(path, FakeClock(), Leeway(loop_filter)) as recording:
         return list(recording.frames(wants or Sampler(2).wants))
 
 

@@ -6,6 +6,8 @@ from typing import Any
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from edge.clock import FakeClock
 from edge.decoding import Packet
@@ -13,34 +15,46 @@ from edge.recordings import open_recording
 from edge.thinning import Thinner
 from edge.videos import VideoRecording, bgr
 from tests.filming import film
-from tests.test_decoding import Counted
-
-X264 = ("-c:v", "libx264", "-preset", "veryfast", "-sc_threshold", "0")
+from tests.test_decoding import SECONDS, X264, Counted, Entered, costing, entries_of
 
 
 def filmed(path: Path, *options: str, seconds: float = 6) -> Path:
-    return film(path, seconds=seconds, options=[*X264, *options])
+    return film(path, seconds=seconds, options=[*X264, "-sc_threshold", "0", *options])
 
 
 class Watch:
     """One look at a file as if a camera sent it."""
 
-    def __init__(self, path: Path, fps: float, change: Any = lambda packets: packets) -> None:
+    def __init__(
+        self,
+        path: Path,
+        fps: float,
+        change: Any = lambda packets: packets,
+        early_s: float = 0.0,
+        entered: set[int] | None = None,
+    ) -> None:
         with VideoRecording(path, FakeClock()) as recording:
             self.decoder = Counted(recording._context)
             base = recording._stream.time_base
             assert base is not None
-            thinner = Thinner(self.decoder, base, fps, recording.fps)  # type: ignore[arg-type]
+            thinner = Thinner(self.decoder, base, fps, recording.fps, None, early_s)  # type: ignore[arg-type]
+            if entered is not None:
+                thinner._syntax = Entered(entered)  # type: ignore[assignment]
+            self.early: list[tuple[float, float]] = []  # of each picture: before its turn; the next, foretold
             self.seen: list[tuple[int, Any]] = []
             self.delays: list[int] = []  # in packets, from a picture's own to when it came
             self.items = 0
             packets: Sequence[Packet] = change(list(recording._packets()))
+            self.shown: list[int] = []  # where each picture stands in the film
+            order = sorted(sent.pts or 0 for sent in packets)
             self.work: list[int] = []
             for number, packet in enumerate(packets):
                 fed = self.decoder.fed
                 for item in thinner.push(packet):
                     if item is not None:
                         self.seen.append((self.items, bgr(item)))
+                        self.shown.append(order.index(item.pts or 0))
+                        self.early.append((thinner.early_s, thinner.next_early_s))
                         at = next(place for place, sent in enumerate(packets) if sent.pts == item.pts)
                         self.delays.append(number - at)
                     self.items += 1
@@ -54,8 +68,8 @@ class Watch:
 def same_pictures(watch: Watch, path: Path) -> None:
     with open_recording(path) as recording:
         whole = [frame.image for frame in recording]
-    for index, picture in watch.seen:
-        np.testing.assert_array_equal(picture, whole[index])
+    for place, (_, picture) in zip(watch.shown, watch.seen, strict=True):
+        np.testing.assert_array_equal(picture, whole[place])
 
 
 def test_key_frames_alone_are_decoded_where_they_give_the_rate(tmp_path: Path) -> None:
@@ -125,3 +139,71 @@ def test_a_stream_that_cannot_be_entered_is_decoded_whole(tmp_path: Path, option
     watch = Watch(path, 2)
     assert watch.indices[:8] == list(range(0, 120, 15))
     same_pictures(watch, path)
+
+
+def test_the_last_look_before_a_key_frame_comes_early_and_that_is_foretold(tmp_path: Path) -> None:
+    path = filmed(tmp_path / "a.ts", "-g", "30", "-bf", "0")
+    watch = Watch(path, 2, early_s=0.1)
+    assert watch.indices == [0, 15, *(30 * group + at for group in range(1, 6) for at in (0, 12))]
+    assert watch.decoder.fed <= 30 + 5 * 13  # all of the first group: its length is learnt
+    assert watch.delays[2:] == [0] * 10
+    for (_, foretold), (came, _) in zip(watch.early[2:], watch.early[3:], strict=False):
+        assert came == pytest.approx(foretold, abs=1e-3)
+    assert [came for came, _ in watch.early[2:]] == pytest.approx([0, 0.1] * 5, abs=1e-3)
+    same_pictures(watch, path)
+
+
+def test_with_b_frames_the_early_look_is_at_the_picture_that_others_need_least_before(tmp_path: Path) -> None:
+    path = filmed(tmp_path / "a.ts", "-g", "30", "-bf", "3")
+    exact, early = Watch(path, 2), Watch(path, 2, early_s=0.1)
+    assert len(early.seen) == len(exact.seen) == 12
+    assert early.decoder.fed < exact.decoder.fed
+    same_pictures(early, path)
+
+
+def test_where_key_frames_come_at_each_look_none_is_early(tmp_path: Path) -> None:
+    path = filmed(tmp_path / "a.ts", "-g", "15", "-bf", "0")
+    watch = Watch(path, 2, early_s=0.1)
+    assert watch.indices == list(range(0, 180, 15))
+    assert {said for said, _ in watch.early} == {0.0}
+
+
+def test_a_key_frame_that_comes_a_moment_before_a_look_is_looked_at_itself(intra: Path) -> None:
+    watch = Watch(intra, 2, early_s=0.1, entered=entries_of([14]))
+    exact = Watch(intra, 2, entered=entries_of([14]))
+    looks = [index for index in watch.indices if 14 <= index < 70]
+    assert looks == [14, 28, 42, 57]  # 56 would be too early for 60
+    assert watch.decoder.fed < 0.7 * exact.decoder.fed
+    assert watch.early[2][0] == pytest.approx(2 / 30, abs=1e-3)
+    assert watch.early[1][1] == pytest.approx(2 / 30, abs=1e-3)
+
+
+def test_a_stream_that_is_given_up_foretells_nothing(tmp_path: Path) -> None:
+    path = filmed(tmp_path / "a.ts", "-force_key_frames", "0,1,2", "-g", "900", "-bf", "0", seconds=24)
+    watch = Watch(path, 2, early_s=0.1)
+    assert watch.early[5][0] == pytest.approx(0.1, abs=1e-3)
+    assert watch.early[-1] == (0.0, 0.0)
+
+
+@pytest.fixture(scope="module")
+def intra(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Of which every picture can be entered at."""
+    path = tmp_path_factory.mktemp("intra") / "a.ts"
+    return film(path, size="16x16", seconds=SECONDS, options=[*X264, "-g", "1"])
+
+
+@settings(max_examples=15, deadline=None)
+@given(
+    steps=st.lists(st.integers(1, 45), min_size=1, max_size=8),
+    fps=st.sampled_from([2.0, 1.0, 3.0, 0.7, 2.3]),
+)
+def test_whatever_key_frames_come_no_look_is_left_out_nor_earlier_than_it_may_be(
+    intra: Path, steps: list[int], fps: float
+) -> None:
+    places = entries_of(steps)
+    exact, early = Watch(intra, fps, entered=places), Watch(intra, fps, early_s=0.1, entered=places)
+    assert len(early.seen) >= len(exact.seen) - 1
+    gaps = np.diff([index for index, _ in early.seen]) / 30
+    assert gaps.max() <= np.diff([index for index, _ in exact.seen]).max() / 30 + 0.1 + 1 / 30
+    assert all(0 <= came <= 0.1 + 1 / 100 for came, _ in early.early)
+    assert early.decoder.fed >= costing(places, early.indices)
