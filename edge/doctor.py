@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import platform
 import shutil
@@ -15,6 +16,7 @@ from urllib.parse import unquote, urlsplit
 from edge.clock import Clock
 from edge.decoding import Entries
 from edge.gstreamer import Plant
+from edge.leeway import EARLY_S
 from edge.loop_filter import CODECS
 from edge.recordings import open_recording
 from edge.sources import redact, scheme_of
@@ -112,7 +114,7 @@ def _recording(path: Path, fps: float, clock: Clock) -> Iterator[Said]:
         yield Said("way", "PyAV in software, one thread")
         entries = recording.entries(LOOK_S)
         yield Said("decodes", how_far(recording.codec, recording.fps, entries, fps))
-        yield from smoothing(recording.codec, entries, fps)
+        yield from leeway(recording.codec, recording.fps, entries, fps)
 
 
 def _stream(uri: str, name: str, fps: float) -> Iterator[Said]:
@@ -121,7 +123,7 @@ def _stream(uri: str, name: str, fps: float) -> Iterator[Said]:
     try:
         entries = camera.entries(LOOK_S)
         yield Said("in software", how_far(camera.codec, camera.rate, entries, fps))
-        yield from smoothing(camera.codec, entries, fps)
+        yield from leeway(camera.codec, camera.rate, entries, fps)
     finally:
         camera.close()
 
@@ -142,7 +144,29 @@ def how_far(codec: str, rate: float, entries: Entries, fps: float) -> str:
     return f"from each key frame up to the last picture wanted before the next: {each}"
 
 
-def smoothing(codec: str, entries: Entries, fps: float) -> Iterator[Said]:
+def leeway(codec: str, rate: float, entries: Entries, fps: float) -> Iterator[Said]:
+    """What is decoded otherwise, or at another moment, for a model that bears it."""
+    yield from _smoothing(codec, entries, fps)
+    if entries.known and len(entries.at_s) > 1:
+        yield Said("early looks", _early(rate, entries.span_s, fps))
+
+
+def _early(rate: float, span_s: float, fps: float) -> str:
+    """Of looks, where key frames come each `span_s`."""
+    looks = round(span_s * fps)
+    in_step = looks > 0 and abs(span_s * fps - looks) < SAME
+    if (in_step and looks == 1) or span_s * rate < 1.5:
+        return "none: a key frame comes at each look"
+    early_s = min(EARLY_S, 0.5 / fps)
+    due = math.floor((looks - 1) / fps * rate) + 1
+    spared = f": {due - math.floor(early_s * rate + 0.25)} of {round(span_s * rate)} instead of {due}"
+    return (
+        f"up to {early_s:.2g} s where less is decoded so{spared if in_step else ''}, for a model that judges "
+        "each picture by itself; --early 0 keeps each to its moment"
+    )
+
+
+def _smoothing(codec: str, entries: Entries, fps: float) -> Iterator[Said]:
     """What becomes of the loop filter, where a codec has one."""
     if codec not in CODECS:
         return

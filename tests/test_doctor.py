@@ -77,6 +77,18 @@ def test_a_recording_is_looked_at(tmp_path: Path) -> None:
         source(tmp_path / "text.mp4")
 
 
+def test_early_looks_are_told_where_they_spare_decoding(tmp_path: Path) -> None:
+    def told(every: int) -> str:
+        options = ["-g", str(every), "-sc_threshold", "0"]
+        return source(film(tmp_path / f"{every}.mp4", seconds=5, options=options)).get("early looks", "")
+
+    assert told(30).startswith("up to 0.1 s where less is decoded so: 13 of 30 instead of 16, for a model")
+    assert told(60).startswith("up to 0.1 s where less is decoded so: 43 of 60 instead of 46, for a model")
+    assert told(14).startswith("up to 0.1 s where less is decoded so, for a model")
+    assert told(15) == told(1) == "none: a key frame comes at each look"
+    assert told(600) == ""
+
+
 @pytest.mark.slow
 def test_a_network_camera_is_looked_at_and_its_secret_kept(tmp_path: Path) -> None:
     raw = film(tmp_path / "a.h264", seconds=1, options=["-tune", "zerolatency", "-x264-params", "slices=1"])

@@ -15,6 +15,7 @@ from edge.clock import FakeClock, SystemClock
 from edge.decoding import Segment
 from edge.errors import CameraError
 from edge.frames import Frame, Picture
+from edge.leeway import Leeway
 from edge.live import Capture, LiveSource, Patience
 from edge.pipeline import EndOfStream
 from edge.sources import open_source
@@ -379,10 +380,13 @@ def test_close_closes_the_camera() -> None:
 # --- for real --------------------------------------------------------------------------------------
 
 
+ONE_SLICE = ("-tune", "zerolatency", "-x264-params", "slices=1")
+
+
 @pytest.fixture(scope="module")
 def raw_film(tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("live") / "card.h264"
-    return film(path, seconds=1, options=["-tune", "zerolatency", "-x264-params", "slices=1"])
+    return film(path, seconds=1, options=ONE_SLICE)
 
 
 def reads(source: LiveSource, count: int) -> Callable[[], bool]:
@@ -428,6 +432,35 @@ def test_an_rtsp_camera_is_decoded_only_as_far_as_it_is_looked_at(
     assert len(fed) < sent / 2
     steps = np.diff([frame.index for frame in seen[5:]])
     assert np.median(steps) == 15
+
+
+@pytest.mark.slow
+def test_an_rtsp_cameras_early_pictures_are_looked_at_when_they_come(tmp_path: Path) -> None:
+    path = film(tmp_path / "second.h264", seconds=2, options=[*ONE_SLICE, "-g", "30", "-sc_threshold", "0"])
+    with RtspServer(path, Manners(fps=30)) as server:
+        source = open_source(
+            server.uri(),
+            fps=2,
+            replay="realtime",
+            folder_fps=10,
+            clock=SystemClock(),
+            leeway=Leeway(early_s=0.1),
+        )
+        assert isinstance(source, LiveSource)
+        ages: list[float] = []
+        seen: list[Frame] = []
+
+        def look() -> bool:
+            if source.due_s() == 0 and (frame := source.read()) is not None:
+                seen.append(frame)
+                ages.append((time.monotonic_ns() - frame.mono_ns) / 1e9)
+            return len(seen) >= 14
+
+        until(look, 20)
+        source.close()
+    steps = np.diff([frame.index for frame in seen[4:]]).tolist()
+    assert sorted(steps[-8:]) == [12] * 4 + [18] * 4
+    assert np.median(ages[4:]) < 0.05
 
 
 def _read_into(seen: list[Frame], source: LiveSource) -> None:
