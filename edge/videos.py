@@ -195,6 +195,7 @@ class VideoRecording:
         times = [count.step(self._seconds(segment.packets[place].pts)) for place in shown]
         if look is not None:
             self._check_size(look, count, times[0])
+            look = None  # its memory is free for the next
         passed = 0  # up to the last that was given
         asked = 0
         while (due := self._due(times, asked, wants, count)) is not None:
@@ -206,6 +207,7 @@ class VideoRecording:
                 break
             self._check_size(picture, count, times[came])
             yield self._frame(picture, first + came, times[came])
+            picture = None
             passed, asked = came + 1, max(due, came) + 1
         segment.drain(None)
 
