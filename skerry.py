@@ -11,6 +11,7 @@ from typing import Annotated, Any
 import typer
 
 from edge.collector import uncollected
+from edge.deferred import defer
 from edge.errors import SkerryError, nearest
 
 
@@ -67,6 +68,8 @@ def main() -> None:
     os.environ.setdefault("PYDANTIC_DISABLE_PLUGINS", "__all__")
     # OpenBLAS's threads would turn for 50 ms at each start, and after each product, lest another one come.
     os.environ.setdefault("OPENBLAS_THREAD_TIMEOUT", "16")  # 2^16 ticks: 20 us or so
+    # paho imports it for proxies that nobody goes through, and HTTP and a part of e-mail with it.
+    defer("urllib.request")
     arguments = sys.argv[1:]
     verb = next((word for word in arguments if not word.startswith("-")), None)
     try:

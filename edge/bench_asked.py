@@ -14,7 +14,8 @@ from edge.bench_contest import Plan, Progress
 from edge.bench_figures import read_report, write_text
 from edge.bench_show import show, show_comparison, svg
 from edge.bundle import load_bundle
-from edge.engines import FOLDER, EngineStore
+from edge.engine_choice import FOLDER
+from edge.engines import EngineStore
 
 
 @dataclass(frozen=True, slots=True)

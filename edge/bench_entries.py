@@ -102,7 +102,7 @@ def _engine(
         free.append((toolkit, _free_mb(toolkit)))
         return toolkit
 
-    choice = open_fastest(bundle, "auto", store, loaded)
+    choice = open_fastest(bundle, "auto", store.folder, loaded)
     runtime = stack.enter_context(choice.runtime)
     if not isinstance(runtime, TensorRtRuntime):
         return None, choice.why.partition("; ")[2]

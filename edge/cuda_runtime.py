@@ -16,9 +16,8 @@ import numpy as np
 
 from edge.errors import BundleError, UsageError
 from edge.gpu import GpuError
-from edge.runtimes import OnnxRuntime, Tensor, first_line
+from edge.runtimes import ON_CUDA, OnnxRuntime, Tensor, first_line
 
-MARK = "@cuda"  # behind a variant's name: that file, computed by ONNX Runtime on the GPU
 PROVIDER = "CUDAExecutionProvider"
 LIBRARY = "libonnxruntime_providers_cuda.so"
 SILENT = 4  # of ONNX Runtime's log: only what ends the process
@@ -32,7 +31,7 @@ class CudaRuntime(OnnxRuntime):
         if PROVIDER not in ort.get_available_providers():
             raise UsageError(
                 f"{self._name} needs an ONNX Runtime with CUDA, this one has none: pip install 'skerry[gpu]' "
-                f"after pip uninstall onnxruntime, or name the variant without {MARK}"
+                f"after pip uninstall onnxruntime, or name the variant without {ON_CUDA}"
             )
         _load_what_pip_installed(ort)
         options.add_session_config_entry("session.disable_cpu_ep_fallback", "1")
@@ -53,7 +52,7 @@ class CudaRuntime(OnnxRuntime):
     def _failure(self, why: str) -> GpuError:
         return GpuError(
             f"{self._name} cannot run on the GPU: {why}; see that driver, CUDA and cuDNN are those that this "
-            f"ONNX Runtime was made for, or name the variant without {MARK}"
+            f"ONNX Runtime was made for, or name the variant without {ON_CUDA}"
         )
 
     def _ready(self) -> None:

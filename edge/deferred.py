@@ -21,4 +21,7 @@ class _Deferred(ModuleType):
 def defer(module: str) -> None:
     """`import module` costs nothing from now on, until something in it is asked for."""
     if module not in sys.modules:
-        sys.modules[module] = _Deferred(module)
+        sys.modules[module] = deferred = _Deferred(module)
+        package, _, name = module.rpartition(".")
+        if package:  # whose attribute it is, as importing it would have made it
+            setattr(import_module(package), name, deferred)

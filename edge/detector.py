@@ -4,32 +4,28 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING
 
 from edge.bundle import Kind, ModelBundle
 from edge.clip_detector import ClipDetector, clip_of, extractor_shape
-from edge.cuda_runtime import MARK as CUDA
-from edge.cuda_runtime import CudaRuntime
 from edge.errors import BundleError
 from edge.frames import Frame
 from edge.localize import Map, boxes, fused
 from edge.observer import Memory, Observer, Stopwatch
-from edge.openvino_runtime import MARK, OpenVinoRuntime, openvino_here
+from edge.openvino_runtime import MARK, openvino_here
 from edge.pipeline import Detector, Finding
-from edge.place_files import places_in
-from edge.runtimes import OnnxRuntime, Runtime
+from edge.runtimes import ON_CUDA, OnnxRuntime, Runtime
 from edge.yardsticks import Yardsticks
+
+if TYPE_CHECKING:
+    from edge.places import Walk
 
 # Fastest first; "auto" takes the first that the bundle has. Only what passed the gate is in a bundle.
 CPU_VARIANTS = ("int8-cpu", "fp32")
 FLOWN: tuple[Kind, ...] = ("reconstruction", "evidence", "clip")
 # A thumbnail gains nothing by a second thread; a picture in tiles, and a whole clip, need what there is.
 TILE_THREADS = min(4, os.cpu_count() or 1)
-_RUNTIMES: dict[str, Callable[[bytes, str, int], Runtime]] = {
-    "": OnnxRuntime,
-    MARK: OpenVinoRuntime,
-    CUDA: CudaRuntime,
-}
-_NAMES = {"": "ONNX Runtime", MARK: "OpenVINO", CUDA: "ONNX Runtime on CUDA"}
+_NAMES = {"": "ONNX Runtime", MARK: "OpenVINO", ON_CUDA: "ONNX Runtime on CUDA"}
 
 
 def choose_variant(bundle: ModelBundle, wanted: str) -> str:
@@ -59,7 +55,7 @@ def processor_variants(bundle: ModelBundle) -> tuple[str, ...]:
 
 def file_of(variant: str) -> str:
     """The bundle's variant in a variant's name with or without a runtime behind it."""
-    return next((variant.removesuffix(mark) for mark in (MARK, CUDA) if variant.endswith(mark)), variant)
+    return next((variant.removesuffix(mark) for mark in (MARK, ON_CUDA) if variant.endswith(mark)), variant)
 
 
 def runtime_name(variant: str) -> str:
@@ -78,7 +74,7 @@ def open_runtime(bundle: ModelBundle, variant: str) -> Runtime:
     """The variant's model, checked against the manifest's input. Raises BundleError, UsageError."""
     wanted = input_shape(bundle)
     file = file_of(variant)
-    make = _RUNTIMES[variant.removeprefix(file)]
+    make = _maker(variant.removeprefix(file))
     name = f"{bundle.folder}/{bundle.manifest.variants.get(file, '')}"
     runtime: Runtime = make(bundle.model(file), name, threads_of(bundle))
     if runtime.input_shape != wanted:
@@ -88,6 +84,19 @@ def open_runtime(bundle: ModelBundle, variant: str) -> Runtime:
             f"{'x'.join(map(str, wanted))}; export it again"
         )
     return runtime
+
+
+def _maker(mark: str) -> Callable[[bytes, str, int], Runtime]:
+    """What makes a runtime of a model's bytes, imported only where the variant's name asks for it."""
+    if mark == MARK:
+        from edge.openvino_runtime import OpenVinoRuntime
+
+        return OpenVinoRuntime
+    if mark == ON_CUDA:
+        from edge.cuda_runtime import CudaRuntime
+
+        return CudaRuntime
+    return OnnxRuntime
 
 
 def threads_of(bundle: ModelBundle) -> int:
@@ -108,9 +117,7 @@ class CalibratedDetector:
     def __init__(self, bundle: ModelBundle, runtime: Runtime) -> None:
         manifest, calibration = bundle.manifest, bundle.calibration()
         self._scoring = manifest.scoring
-        known = bundle.route()
-        walk = None if known is None else places_in(known).walk()
-        self._observer = Observer(runtime, manifest.input, manifest.scoring, calibration.view, walk)
+        self._observer = Observer(runtime, manifest.input, manifest.scoring, calibration.view, _walk(bundle))
         self._memory = Memory(manifest.scoring.memory_s)
         self._level = calibration.box_level
         self._yardsticks = Yardsticks.from_bytes(bundle.statistics(), len(manifest.scoring.branches))
@@ -129,6 +136,16 @@ class CalibratedDetector:
         found = () if heat is None else boxes(heat, self._level, frame.width, frame.height)
         watch.lap("localize")
         return Finding(score=score, heat=heat, boxes=found, stages_ns=watch.laps, judged=raw.judged)
+
+
+def _walk(bundle: ModelBundle) -> Walk | None:
+    """Along the route, of a model that looks at its places."""
+    known = bundle.route()
+    if known is None:
+        return None
+    from edge.place_files import places_in
+
+    return places_in(known).walk()
 
 
 def peak(heats: Sequence[Map | None]) -> float:

@@ -12,8 +12,9 @@ from rich.table import Table
 
 from edge.bundle import load_bundle
 from edge.engine_build import Made, Order, make_engine
+from edge.engine_choice import FOLDER
 from edge.engine_gate import Tolerance
-from edge.engines import FOLDER, MODELS, EngineRecord, EngineStore, Precision
+from edge.engines import MODELS, EngineRecord, EngineStore, Precision
 from edge.errors import UsageError, nearest
 from edge.gpu import load_toolkit
 from edge.settings import Settings

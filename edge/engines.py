@@ -27,7 +27,6 @@ from edge.gpu import Device, EngineError
 
 Precision = Literal["fp16", "int8"]
 MODELS: dict[Precision, str] = {"fp16": "fp16", "int8": "int8-trt"}  # the variant it is built from
-FOLDER = "engines"  # in the folder of the daemon's state
 KEPT = 2  # engines of a precision: the newest, and the one to fall back on
 _MAX_SIDECAR_BYTES = 100_000
 _BUILDING = ".building-"

@@ -8,16 +8,13 @@ from dataclasses import dataclass
 
 from edge.bundle import Calibration, ModelBundle, load_bundle
 from edge.clip_detector import clip_of
-from edge.clip_pace import SHARE, measure_pace
 from edge.detector import file_of, open_detector
-from edge.engine_choice import LONGEST, Choice, open_fastest
-from edge.engines import FOLDER, EngineStore
+from edge.engine_choice import FOLDER, LONGEST, Choice, open_fastest
 from edge.errors import SettingsError
 from edge.incidents import Levels
 from edge.leeway import EXACT, Leeway
 from edge.pipeline import Detector
 from edge.settings import Settings
-from edge.together import LEVELS, Together, Voice
 
 log = logging.getLogger("skerry")
 
@@ -109,7 +106,7 @@ def _open(bundle: ModelBundle, settings: Settings, stack: ExitStack) -> _Opened:
     wanted = settings.variant
     if settings.clip_bundle is not None and file_of(wanted) not in bundle.manifest.variants:
         wanted = "auto"  # a variant that only the other one has
-    choice = open_fastest(bundle, wanted, EngineStore(settings.state_dir / FOLDER))
+    choice = open_fastest(bundle, wanted, settings.state_dir / FOLDER)
     stack.enter_context(choice.runtime)
     calibration = bundle.calibration()
     detector = open_detector(bundle, choice.runtime)
@@ -119,6 +116,8 @@ def _open(bundle: ModelBundle, settings: Settings, stack: ExitStack) -> _Opened:
 
 
 def _pace(bundle: ModelBundle, choice: Choice) -> str:
+    from edge.clip_pace import SHARE, measure_pace
+
     pace = measure_pace(bundle, choice.runtime)
     log.log(logging.INFO if pace.share <= SHARE else logging.WARNING, "%s", pace.said())
     return pace.said()
@@ -152,6 +151,8 @@ def _alone(opened: _Opened, settings: Settings) -> Flight:
 
 
 def _both(places: _Opened, clips: _Opened, settings: Settings) -> Flight:
+    from edge.together import LEVELS, Together, Voice
+
     voices = Voice(places.bundle, places.detector), Voice(clips.bundle, clips.detector)
     for voice, opened in zip(voices, (places, clips), strict=True):
         if voice.share.refused:

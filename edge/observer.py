@@ -6,6 +6,7 @@ import math
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
 
 import cv2
 import numpy as np
@@ -16,10 +17,12 @@ from edge.frames import Frame, Picture
 from edge.latent import Features, Latent
 from edge.localize import Map, error_map, shape_of, windowed
 from edge.pairs import Pair, Pairs
-from edge.places import Recalled, Walk
 from edge.preprocess import InputSpec, pair_to_tensor, to_tensor
 from edge.runtimes import Runtime
 from edge.tiles import Size, Tiling, viewed
+
+if TYPE_CHECKING:
+    from edge.places import Recalled, Walk
 
 _NEAR_EDGE = 17  # pixels across: within half of it of the unknown nothing is judged
 HEAD = 4  # channels of an evidence model that hold the head's logits, 2 x 2 to a cell

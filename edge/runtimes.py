@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from edge.errors import BundleError
 
 Tensor = NDArray[np.float32]
+ON_CUDA = "@cuda"  # behind a variant's name: that file, computed by `edge.cuda_runtime`
 
 
 class Runtime(Protocol):

@@ -25,7 +25,6 @@ from edge.leeway import EXACT, Leeway, Lenient
 from edge.live import LiveSource, State
 from edge.pipeline import EndOfStream, FrameSource
 from edge.recordings import Sampler, open_recording
-from edge.simcam import Scene, SimCamera
 from edge.videos import Wants
 from edge.ways import NETWORK, address, options, way
 
@@ -74,6 +73,8 @@ def _simulated(uri: str, fps: float, clock: Clock, *, realtime: bool) -> Watched
     where, query = address(uri)
     if where:
         raise UsageError(f"Source {uri} has an address, but sim:// takes options only, as in sim://?seed=1.")
+    from edge.simcam import Scene, SimCamera
+
     scene = options(Scene, query, uri)
     if realtime:
         return LiveSource(lambda: SimCamera(scene, clock, uri), fps, clock)

@@ -84,7 +84,7 @@ def test_an_engine_of_a_clip_model_is_built_in_order_gated_and_kept(
 
 def scores(bundle: ModelBundle, store: EngineStore, toolkit: object) -> tuple[str, list[float | None]]:
     with ExitStack() as stack:
-        choice = open_fastest(bundle, "auto", store, lambda: toolkit)  # type: ignore[arg-type, return-value]
+        choice = open_fastest(bundle, "auto", store.folder, lambda: toolkit)  # type: ignore[arg-type, return-value]
         stack.enter_context(choice.runtime)
         watched = ClipStream(bundle, choice.runtime)
         seen = [watched.observe(frame, Stopwatch()) for frame in stream(pictures("...." + "X" * 8))]

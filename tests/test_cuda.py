@@ -19,7 +19,6 @@ from edge import cuda_runtime
 from edge.cuda_runtime import PROVIDER, CudaRuntime
 from edge.detector import file_of, open_runtime, runtime_name
 from edge.engine_choice import open_fastest
-from edge.engines import EngineStore
 from edge.errors import BundleError, UsageError
 from edge.gpu import GpuError
 from tests.builders import BLUR, bundle_at
@@ -87,7 +86,7 @@ def test_an_onnx_runtime_without_cuda_is_one_sentence_that_says_what_to_install(
     with pytest.raises(UsageError, match=r"needs an ONNX Runtime with CUDA.*pip install 'skerry\[gpu\]'"):
         open_runtime(bundle, "fp32@cuda")
     with pytest.raises(UsageError, match="needs an ONNX Runtime with CUDA"):
-        open_fastest(bundle, "fp32@cuda", EngineStore(tmp_path / "e"))
+        open_fastest(bundle, "fp32@cuda", tmp_path / "e")
 
 
 def test_a_real_session_that_falls_back_in_silence_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -30,6 +30,19 @@ def test_asked_for_something_it_is_there(use: str) -> None:
     assert python(f"import edge.settings; {use}; import sys; print(sys.modules['asyncio'].__file__)")
 
 
+@pytest.mark.parametrize(
+    "use",
+    [
+        "import urllib.request; proxies = urllib.request.getproxies",
+        "from urllib.request import getproxies as proxies",
+        "from urllib import request; proxies = request.getproxies",
+    ],
+)
+def test_a_module_of_a_package_is_there_when_asked_for(use: str) -> None:
+    code = f"from edge.deferred import defer; defer('urllib.request'); import sys; {use}; proxies()"
+    assert python(f"{code}; import urllib.request; print('http.client' in sys.modules)") == "True"
+
+
 def test_what_is_imported_already_stays() -> None:
     assert (
         python("import asyncio, edge.settings; import sys; print(sys.modules['asyncio'] is asyncio)")

@@ -36,7 +36,7 @@ def store(tmp_path: Path) -> EngineStore:
 
 def opened(bundle: ModelBundle, store: EngineStore, toolkit: Toolkit, wanted: str = "auto") -> Choice:
     """What was chosen, tried on a frame and closed again; `why` must fit into a status."""
-    choice = open_fastest(bundle, wanted, store, lambda: toolkit)
+    choice = open_fastest(bundle, wanted, store.folder, lambda: toolkit)
     with choice.runtime as runtime, OnnxRuntime(bundle.model("fp32"), "truth") as truth:
         np.testing.assert_allclose(runtime(tensor(5)), truth(tensor(5)), rtol=1e-5)
     status = a_status().model_copy(update={"runtime": choice.why})
@@ -62,13 +62,13 @@ def test_without_a_cache_the_processor_flies_and_tensorrt_is_not_even_looked_for
     def never() -> Toolkit:
         raise AssertionError("TensorRT takes a second to load")
 
-    choice = open_fastest(bundle, "auto", store, never)
+    choice = open_fastest(bundle, "auto", store.folder, never)
     assert on_processor(choice)
     assert choice.why == "ONNX Runtime, fp32"
     store.folder.mkdir()
-    assert on_processor(open_fastest(bundle, "fp32", store, never)), "a named variant is asked for"
+    assert on_processor(open_fastest(bundle, "fp32", store.folder, never)), "a named variant is asked for"
     plain = bundle_at(bundle.folder.parent / "plain")
-    assert on_processor(open_fastest(plain, "auto", store, never)), "a bundle without models for engines"
+    assert on_processor(open_fastest(plain, "auto", store.folder, never)), "no model for engines"
 
 
 def test_where_tensorrt_is_gone_the_processor_flies_and_the_reason_is_told(
@@ -80,7 +80,7 @@ def test_where_tensorrt_is_gone_the_processor_flies_and_the_reason_is_told(
         raise EngineError("the Python package tensorrt is not installed; on a Jetson it is JetPack's own")
 
     with caplog.at_level(logging.WARNING, "skerry"):
-        choice = open_fastest(bundle, "auto", store, gone)
+        choice = open_fastest(bundle, "auto", store.folder, gone)
     assert on_processor(choice)
     assert choice.why.startswith("ONNX Runtime, fp32; the Python package tensorrt is not installed")
     assert "no engine: the Python package tensorrt" in caplog.text
@@ -197,7 +197,7 @@ def test_a_long_story_is_cut_to_what_the_wire_takes(bundle: ModelBundle, store: 
     def wordy() -> Toolkit:
         raise EngineError("no\ttab\n" + "x" * 500)
 
-    choice = open_fastest(bundle, "auto", store, wordy)
+    choice = open_fastest(bundle, "auto", store.folder, wordy)
     assert len(choice.why) == 200
     assert choice.why.isprintable()
     assert a_status().model_copy(update={"runtime": choice.why}).to_json()
@@ -209,4 +209,4 @@ def test_a_bundle_with_nothing_for_the_processor_either_is_refused(
     variants = {"fp16": bundle.manifest.variants["fp16"]}
     bare = ModelBundle(bundle.folder, bundle.manifest.model_copy(update={"variants": variants}), "")
     with pytest.raises(BundleError, match="no model for this processor"):
-        open_fastest(bare, "auto", store)
+        open_fastest(bare, "auto", store.folder)

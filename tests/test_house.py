@@ -159,6 +159,29 @@ def test_the_daemon_loads_nothing_that_only_draws_or_that_only_other_verbs_need(
     """Each of them would be felt in its start."""
     loaded = loaded_by("import skerry; skerry.build('run'); import edge.daemon")
     assert not loaded & {"rich.console", "rich.progress"}
+    for_other_flights = (
+        "engines",
+        "gpu",
+        "tensorrt_runtime",
+        "cuda_runtime",
+        "together",
+        "place_files",
+        "simcam",
+    )
+    assert not loaded & {f"edge.{name}" for name in (*for_other_flights, "calibrate", "survey", "thresholds")}
+
+
+def test_a_verb_does_not_load_what_paho_would_reach_a_proxy_through() -> None:
+    code = (
+        "import skerry, sys\n"
+        "sys.argv = ['skerry', 'run', '--settings', '/nowhere']\n"
+        "sys.stderr = open('/dev/null', 'w')\n"
+        "try: skerry.main()\nexcept SystemExit as end: assert end.code == 2\n"
+        "sys.stderr = sys.__stderr__"
+    )
+    loaded = loaded_by(code)
+    assert "paho.mqtt.client" in loaded
+    assert "http.client" not in loaded
 
 
 # Modules

@@ -12,7 +12,6 @@ from edge import detector as detectors
 from edge.bundle import ModelBundle, write_bundle
 from edge.detector import choose_variant, open_runtime, processor_variants, runtime_name
 from edge.engine_choice import open_fastest
-from edge.engines import EngineStore
 from edge.errors import BundleError, UsageError
 from edge.openvino_runtime import OpenVinoRuntime, openvino_here
 from edge.runtimes import OnnxRuntime
@@ -101,7 +100,7 @@ def test_a_variant_names_its_runtime(tmp_path: Path) -> None:
 
 @needed
 def test_the_daemon_says_what_it_took(tmp_path: Path) -> None:
-    choice = open_fastest(both_variants(tmp_path / "b", "clip"), "auto", EngineStore(tmp_path / "e"))
+    choice = open_fastest(both_variants(tmp_path / "b", "clip"), "auto", tmp_path / "e")
     assert (choice.variant, choice.why) == ("int8-cpu@openvino", "OpenVINO, int8-cpu")
     choice.runtime.__exit__(None, None, None)
 
@@ -112,9 +111,9 @@ def test_an_openvino_that_does_not_work_is_said_and_flown_around(
     monkeypatch.setattr(detectors, "openvino_here", lambda: True)
     monkeypatch.setitem(sys.modules, "openvino", None)
     bundle = both_variants(tmp_path / "b", "clip")
-    choice = open_fastest(bundle, "auto", EngineStore(tmp_path / "e"))
+    choice = open_fastest(bundle, "auto", tmp_path / "e")
     assert choice.variant == "int8-cpu"
     assert choice.why.startswith("ONNX Runtime, int8-cpu; ")
     assert "not installed" in choice.why
     with pytest.raises(UsageError, match="not installed"):
-        open_fastest(bundle, "int8-cpu@openvino", EngineStore(tmp_path / "e"))
+        open_fastest(bundle, "int8-cpu@openvino", tmp_path / "e")
