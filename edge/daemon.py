@@ -9,6 +9,8 @@ import os
 import sys
 import time
 from collections.abc import Iterator
+from concurrent.futures import Future
+from concurrent.futures.thread import ThreadPoolExecutor
 from contextlib import ExitStack, closing, contextmanager
 from pathlib import Path
 from typing import TextIO
@@ -17,7 +19,7 @@ from edge.clock import Clock, SystemClock, boot_id
 from edge.collector import uncollected
 from edge.errors import SettingsError, SkerryError
 from edge.events import Status, Topics, uuid7
-from edge.flight import Flight, open_flight
+from edge.flight import Chosen, Flight, choose, open_flight
 from edge.incidents import Incidents
 from edge.link import Link
 from edge.notify import notify
@@ -38,12 +40,10 @@ def run(settings: Settings) -> None:
     configure_log(settings.log)
     clock = SystemClock()
     with StopSignals() as stop, ExitStack() as stack:
-        with uncollected():
-            flight = open_flight(settings, stack)
         stack.enter_context(_only_one(settings.state_dir))
+        with uncollected():
+            flight, source = _opened(settings, clock, stack)
         outbox = stack.enter_context(closing(Outbox(settings.state_dir / "outbox.sqlite")))
-        source = _open_camera(settings, flight, clock)
-        stack.callback(source.close)
         link = _open_link(settings, flight, outbox, clock)
         link.start()
         recorder = _recorder(settings, flight, link, outbox, source, clock)
@@ -67,15 +67,30 @@ def _drain(outbox: Outbox, stop: StopSignals) -> None:
         pass
 
 
-def _open_camera(settings: Settings, flight: Flight, clock: Clock) -> FrameSource:
+def _opened(settings: Settings, clock: Clock, stack: ExitStack) -> tuple[Flight, FrameSource]:
+    """The camera is opened, and its first picture decoded, while the model is loaded."""
+    chosen = choose(settings)
+    with ThreadPoolExecutor(1, "opening") as beside:
+        camera = beside.submit(_open_camera, settings, chosen, clock)
+        stack.callback(_close, camera)
+        flight = open_flight(chosen, settings, stack)
+    return flight, camera.result()
+
+
+def _open_camera(settings: Settings, chosen: Chosen, clock: Clock) -> FrameSource:
     return open_source(
         settings.source,
-        fps=flight.fps,
+        fps=chosen.fps,
         replay=settings.replay,
         folder_fps=settings.folder_fps,
         clock=clock,
-        leeway=flight.leeway,
+        leeway=chosen.leeway,
     )
+
+
+def _close(camera: Future[FrameSource]) -> None:
+    if camera.exception() is None:
+        camera.result().close()
 
 
 def _open_link(settings: Settings, flight: Flight, outbox: Outbox, clock: Clock) -> Link:

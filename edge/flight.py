@@ -21,11 +21,9 @@ log = logging.getLogger("skerry")
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Flight:
-    """`fps`, `leeway`: of the source; `why`: what computes the models, for `status`; the bundles by
-    their digests."""
+    """`why`: what computes the models, for `status`; the bundles by their digests."""
 
     detector: Detector
-    fps: float
     levels: Levels
     persistence: int
     heat_level: float
@@ -33,6 +31,15 @@ class Flight:
     bundle: str
     clip_bundle: str | None
     why: str
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Chosen:
+    """The bundles that the settings name, read and not yet opened. `fps`, `leeway`: of the source."""
+
+    bundle: ModelBundle
+    beside: ModelBundle | None
+    fps: float
     leeway: Leeway
 
 
@@ -44,20 +51,26 @@ class _Opened:
     why: str
 
 
-def open_flight(settings: Settings, stack: ExitStack) -> Flight:
-    """Everything that the settings name, until the stack closes.
-
-    Raises BundleError for what must not fly, SettingsError for two bundles that cannot fly together.
-    """
+def choose(settings: Settings) -> Chosen:
+    """Raises BundleError for what must not fly, SettingsError for two bundles that cannot fly together."""
     bundle = load_bundle(settings.bundle, whole=False)
     bundle.calibration()
-    if settings.clip_bundle is None and _sees_thumbnails(bundle):
+    clip = bundle.manifest.kind == "clip"
+    fps = clip_of(bundle).extractor.fps if clip else settings.fps
+    if settings.clip_bundle is None:
+        return Chosen(bundle, None, fps, _leeway(bundle, settings))
+    beside = _beside(bundle, settings)
+    return Chosen(bundle, beside, max(fps, clip_of(beside).extractor.fps), EXACT)
+
+
+def open_flight(chosen: Chosen, settings: Settings, stack: ExitStack) -> Flight:
+    """The models, until the stack closes. Raises BundleError for what must not fly."""
+    if chosen.beside is None and _sees_thumbnails(chosen.bundle):
         _one_thread()
-    beside = None if settings.clip_bundle is None else _beside(bundle, settings)
-    opened = _open(bundle, settings, stack)
-    if beside is None:
-        return _alone(opened, settings)
-    return _both(opened, _open(beside, settings, stack), settings)
+    opened = _open(chosen.bundle, settings, stack)
+    if chosen.beside is None:
+        return _alone(opened)
+    return _both(opened, _open(chosen.beside, settings, stack), settings)
 
 
 def _sees_thumbnails(bundle: ModelBundle) -> bool:
@@ -133,12 +146,10 @@ def _warn_of_mismatch(bundle: ModelBundle, variant: str, settings: Settings) -> 
         log.warning("the threshold was found at %g fps, this flight looks at %g", found.fps, fps)
 
 
-def _alone(opened: _Opened, settings: Settings) -> Flight:
+def _alone(opened: _Opened) -> Flight:
     manifest, found = opened.bundle.manifest, opened.calibration
-    clip = manifest.kind == "clip"
     return Flight(
         detector=opened.detector,
-        fps=clip_of(opened.bundle).extractor.fps if clip else settings.fps,
         levels=Levels(found.threshold, found.release, found.median),
         persistence=manifest.scoring.persistence,
         heat_level=found.box_level,
@@ -146,7 +157,6 @@ def _alone(opened: _Opened, settings: Settings) -> Flight:
         bundle=opened.bundle.digest,
         clip_bundle=None,
         why=_short(opened.why),
-        leeway=_leeway(opened.bundle, settings),
     )
 
 
@@ -162,7 +172,6 @@ def _both(places: _Opened, clips: _Opened, settings: Settings) -> Flight:
             )  # fmt: skip
     return Flight(
         detector=Together(*voices, settings.fps),
-        fps=max(settings.fps, clip_of(clips.bundle).extractor.fps),
         levels=LEVELS,
         persistence=1,  # each has its own
         heat_level=places.calibration.box_level,
@@ -170,7 +179,6 @@ def _both(places: _Opened, clips: _Opened, settings: Settings) -> Flight:
         bundle=places.bundle.digest,
         clip_bundle=clips.bundle.digest,
         why=_short(f"{places.why}; clip: {clips.why}"),
-        leeway=EXACT,
     )
 
 

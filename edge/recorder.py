@@ -84,7 +84,8 @@ class FlightRecorder:
         if self.vitals.frames_scored == 1:
             self.tell_systemd("READY=1\nSTATUS=watching")
             log.info("first frame scored; watching")
-            give_back()  # what the start took
+        elif self.vitals.frames_scored == 2:
+            give_back()  # what the start took, and its first picture, which is free by now
         self.tell_systemd("WATCHDOG=1")  # fed here only, so that a blind daemon is restarted
         self._beat()
 

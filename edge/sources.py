@@ -115,6 +115,7 @@ class Replay:
 
     Fast: each sample once, as soon as it is asked for. Real time: a sample is due when the footage's
     own clock, started at the first read, reaches it; what fell due meanwhile is skipped, never queued.
+    The first is decoded at once, as a camera begins when it is opened.
     """
 
     def __init__(
@@ -125,12 +126,13 @@ class Replay:
         self._clock = clock
         self._realtime = realtime
         self._sampler = Sampler(fps)
-        self._frames = footage.frames(
-            Lenient(self._wants, lambda: self._sampler.next_s, self._sampler.period_s, early_s)
-        )
         self._started_ns: int | None = None
         self._now_s = 0.0  # on the footage's clock, when the read began
         self._ended = False
+        self._frames = footage.frames(
+            Lenient(self._wants, lambda: self._sampler.next_s, self._sampler.period_s, early_s)
+        )
+        self._first = next(self._frames, None)
 
     @property
     def state(self) -> State:
@@ -146,7 +148,8 @@ class Replay:
         if self._started_ns is None:
             self._started_ns = self._clock.monotonic_ns()
         self._now_s = self._elapsed_s()
-        frame = next(self._frames, None)
+        first, self._first = self._first, None
+        frame = next(self._frames, None) if first is None else first
         if frame is None:
             self._ended = True
             raise EndOfStream

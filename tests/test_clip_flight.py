@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from edge import flight
+from edge import clip_pace
 from edge.clip_pace import Pace
-from edge.flight import open_flight
+from edge.flight import choose, open_flight
 from edge.mqtt import BrokerSettings
 from edge.settings import Settings
 from tests.clips import calibrated, clip_bundle, clip_spec, extractor_spec
@@ -26,14 +26,16 @@ def said(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> tuple[str, list[st
         state_dir=tmp_path,
     )
     with caplog.at_level(logging.INFO, "skerry"), ExitStack() as stack:
-        why = open_flight(settings, stack).why
+        why = open_flight(choose(settings), settings, stack).why
     return why, [one.getMessage() for one in caplog.records if one.levelno >= logging.WARNING]
 
 
 def test_a_clip_model_that_cannot_keep_up_says_so_with_the_stride_that_it_could_keep(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    monkeypatch.setattr(flight, "measure_pace", lambda bundle, _: Pace(bundle.manifest.clip.extractor, 2.0))
+    monkeypatch.setattr(
+        clip_pace, "measure_pace", lambda bundle, _: Pace(bundle.manifest.clip.extractor, 2.0)
+    )
     why, warnings = said(tmp_path, caplog)
     assert "the clip model cannot keep up here: 2000 ms a clip each 0.5 s, 400% of the time" in why
     assert any("export it with a stride of 16 frames or more, it has 2" in one for one in warnings)

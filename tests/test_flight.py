@@ -10,7 +10,7 @@ import pytest
 
 from edge.bundle import Branch, ModelBundle, Scoring, load_bundle, write_bundle
 from edge.errors import BundleError
-from edge.flight import _leeway, open_flight
+from edge.flight import Flight, _leeway, choose, open_flight
 from edge.leeway import EXACT, Leeway, LoopFilter
 from edge.settings import Settings
 from tests.builders import BLUR, flying_bundle, folder_of, frame, scene
@@ -31,13 +31,16 @@ def settings(bundle: ModelBundle, tmp_path: Path) -> Settings:
     return Settings.load({"source": "sim://", "bundle": bundle.folder, "state_dir": tmp_path / "state"})
 
 
+def opened(settings: Settings, stack: ExitStack) -> Flight:
+    return open_flight(choose(settings), settings, stack)
+
+
 @pytest.mark.parametrize("wanted", ["always", "auto", "never"])
 def test_decoding_has_the_leeway_that_is_set_for_a_model_that_sees_thumbnails(
     bundle: ModelBundle, tmp_path: Path, wanted: LoopFilter
 ) -> None:
     asked = settings(bundle, tmp_path).model_copy(update={"loop_filter": wanted, "early": 0.2})
-    with ExitStack() as stack:
-        assert open_flight(asked, stack).leeway == Leeway(wanted, 0.2)
+    assert choose(asked).leeway == Leeway(wanted, 0.2)
 
 
 def changed(bundle: ModelBundle, **parts: dict[str, object]) -> ModelBundle:
@@ -85,7 +88,7 @@ def test_a_spoilt_model_that_does_not_fly_keeps_nobody_on_the_ground(
 ) -> None:
     spoil(bundle, "model.fp32.onnx")
     with ExitStack() as stack:
-        flight = open_flight(settings(bundle, tmp_path), stack)
+        flight = opened(settings(bundle, tmp_path), stack)
         assert flight.why == "ONNX Runtime, int8-cpu"
         assert flight.detector.inspect(frame(scene(1))).score >= 0
 
@@ -96,4 +99,4 @@ def test_what_flies_is_verified_as_it_is_read(bundle: ModelBundle, tmp_path: Pat
     assert name is not None
     spoil(bundle, name)
     with ExitStack() as stack, pytest.raises(BundleError, match="was changed after the bundle was made"):
-        open_flight(settings(bundle, tmp_path), stack)
+        opened(settings(bundle, tmp_path), stack)

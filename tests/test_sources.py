@@ -88,6 +88,25 @@ def test_realtime_replay_in_time_gives_what_fast_replay_gives() -> None:
         source.read()
 
 
+def test_the_first_picture_is_decoded_when_the_footage_is_opened_and_given_once() -> None:
+    clock = FakeClock()
+    footage = FakeFootage(clock, 2)
+    source = Replay(footage, 2, clock, realtime=True)
+    assert footage.converted == [0]
+    clock.advance(60)  # it is shown from the first read on, however long that takes to come
+    assert (source.read().index, source.skipped, source.due_s()) == (0, 0, pytest.approx(0.5))
+    clock.advance(source.due_s())
+    assert (source.read().index, footage.converted) == (15, [0, 15])
+
+
+def test_footage_without_a_picture_ends_at_the_first_read() -> None:
+    source = Replay(FakeFootage(FakeClock(), 0), 2, FakeClock(), realtime=True)
+    assert source.state == "watching"
+    with pytest.raises(EndOfStream):
+        source.read()
+    assert source.state == "ended"
+
+
 def test_realtime_replay_waits_for_the_next_sample() -> None:
     clock = FakeClock()
     source = Replay(FakeFootage(clock, 2), 2, clock, realtime=True)
