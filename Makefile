@@ -40,7 +40,7 @@ check: $(VENV)/.stamp-dev  ## lint, format, types and the fast tests
 	@$(VENV)/bin/ruff check .
 	@$(VENV)/bin/ruff format --check .
 	@$(VENV)/bin/mypy
-	@$(VENV)/bin/python -m pytest -m "not slow and not broker and not data" $(ARGS)
+	@$(VENV)/bin/python -m pytest -n auto -m "not slow and not broker and not data" $(ARGS)
 
 format: $(VENV)/.stamp-dev  ## put the code in its canonical form
 	@$(VENV)/bin/ruff check --fix .
