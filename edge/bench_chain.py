@@ -186,7 +186,7 @@ class OnDisk:
 class Always(Incidents):
     """Every frame begins an incident."""
 
-    def observe(self, stream_s: float, score: float) -> Step | None:
+    def observe(self, stream_s: float, score: float, whole: bool = True) -> Step | None:
         self.finish()
         return self._begin(stream_s, score)
 

@@ -82,7 +82,7 @@ class Scoring(_Part):
                 branches = (*branches, Branch(source="latent", window=9))
         if not (kind == "evidence" if motion is None else motion):
             return cls(branches=branches, relight=relight)
-        return cls(branches=(*branches, Branch(source="motion", window=31)), memory_s=0.3, relight=relight)
+        return cls(branches=(*branches, Branch(source="motion", window=31)), memory_s=0.15, relight=relight)
 
 
 class Calibration(_Part):

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from edge.bundle import Calibration, ModelBundle, Scoring, write_bundle
 from edge.clip_detector import clip_of
 from edge.clip_survey import survey_clips
-from edge.detector import choose_variant, open_runtime
+from edge.detector import all_there, choose_variant, open_runtime
 from edge.errors import UsageError
 from edge.incidents import Evidence
 from edge.latent import Latent
@@ -192,7 +192,8 @@ def _evidence(
     for frame, score in zip(seen, scores, strict=True):
         look = through.setdefault(frame.recording, Evidence(scoring.persistence))
         start = starts.setdefault(frame.recording, frame.stream_s)
-        flights.setdefault(frame.recording, []).append((frame.stream_s - start, look(float(score))))
+        causal = look(float(score), all_there(frame.cells))
+        flights.setdefault(frame.recording, []).append((frame.stream_s - start, causal))
     return list(flights.values())
 
 

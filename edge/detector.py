@@ -135,7 +135,12 @@ class CalibratedDetector:
         watch.lap("score")
         found = () if heat is None else boxes(heat, self._level, frame.width, frame.height)
         watch.lap("localize")
-        return Finding(score=score, heat=heat, boxes=found, stages_ns=watch.laps, judged=raw.judged)
+        return Finding(score, heat, found, watch.laps, judged=raw.judged, whole=all_there(maps))
+
+
+def all_there(maps: Sequence[object | None]) -> bool:
+    """Every branch had evidence of the frame."""
+    return all(evidence is not None for evidence in maps)
 
 
 def _walk(bundle: ModelBundle) -> Walk | None:

@@ -31,7 +31,8 @@ def causal_scores(
     found: list[tuple[float, float]] = []
     with open_recording(recording, folder_fps=folder_fps) as frames:
         for frame in sampled(frames, bundle.calibration().fps):
-            found.append((frame.stream_s, evidence(inspect(frame).score)))
+            finding = inspect(frame)
+            found.append((frame.stream_s, evidence(finding.score, finding.whole)))
             tell()
     return [(seconds - found[0][0], score) for seconds, score in found]
 

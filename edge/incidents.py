@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import deque
 from dataclasses import dataclass, field, replace
 from uuid import UUID
@@ -12,15 +13,22 @@ from edge.events import Phase, Severity, uuid7
 class Evidence:
     """The causal score: the least of the last `persistence` frame scores, so that one glint raises nothing.
 
-    Calibration and flight both look through this, or the threshold would be for another quantity.
+    A frame that is not `whole`, of which some branch had no evidence, is no witness of calm for the whole
+    ones: where the camera's motion can be told in every second frame alone, nothing that moves would ever be
+    found. Calibration and flight both look through this, or the threshold would be for another quantity.
     """
 
     def __init__(self, persistence: int) -> None:
-        self._recent: deque[float] = deque([float("-inf")] * persistence, maxlen=persistence)
+        self._persistence, self._seen = persistence, 0
+        self._whole, self._all = (deque[float](maxlen=persistence - 1) for _ in range(2))
 
-    def __call__(self, score: float) -> float:
-        self._recent.append(score)
-        return min(self._recent)
+    def __call__(self, score: float, whole: bool = True) -> float:
+        agreed = min((score, *(self._whole if whole else self._all)))
+        self._all.append(score)
+        if whole:
+            self._whole.append(score)
+        self._seen += 1
+        return agreed if self._seen >= self._persistence else -math.inf
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,9 +86,9 @@ class Incidents:
     def __post_init__(self) -> None:
         self._evidence = Evidence(self.persistence)
 
-    def observe(self, stream_s: float, score: float) -> Step | None:
-        """One frame's score, in time order."""
-        evidence = self._evidence(score)
+    def observe(self, stream_s: float, score: float, whole: bool = True) -> Step | None:
+        """One frame's score, in time order; `whole` as for Evidence."""
+        evidence = self._evidence(score, whole)
         if self.current is None:
             return self._begin(stream_s, score) if evidence >= self.levels.threshold else None
         if score >= self.levels.release:

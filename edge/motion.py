@@ -35,6 +35,8 @@ _AROUND = 9  # pixels: side of the square whose mean change vouches for the flow
 _FAINT = 2.0  # grey levels of change that are worth little, whatever the noise
 _SMOOTH, _FINE = 0.8, 2.0  # pixels: structure lies between the two, what is wider may be light
 _DARK = 12.0  # grey levels added before the logarithm, so that noise in the dark is no structure
+_WIDE = (29, 29)  # pixels, taken twice: what varies more slowly is light; narrower, and far steps are lost
+_CONTRAST = 2.0  # grey levels per percent of what is left
 _STEADY = 3.0  # percent by which half of a picture may grow lighter or darker before it is a step
 _NEAR = 21  # pixels: side of the square in which structure must have changed with the light
 _HALF = 0.25  # structure's part of a change of which half is believed; under a soft shadow it is a tenth
@@ -59,7 +61,7 @@ def movement(earlier: Gray, now: Gray, seconds: float) -> Movement | None:
     it no mover would count as a change.
     """
     earlier = relit(earlier, now)
-    flow = np.asarray(_dis().calc(now, earlier, None), np.float32)
+    flow = np.asarray(_dis().calc(flattened(now), flattened(earlier), None), np.float32)
     back = STILL if _unchanged(earlier, now) else camera_motion(flow, now)
     if back is None:
         return None
@@ -78,6 +80,17 @@ def relit(earlier: Gray, now: Gray) -> Gray:
         return earlier
     table = (np.arange(256) + _DARK) * math.exp(percent / 100) - _DARK
     return np.asarray(cv2.LUT(earlier, np.clip(np.rint(table), 0, 255).astype(np.uint8)), np.uint8)
+
+
+def flattened(picture: Gray) -> Gray:
+    """What is narrower than light is: the logarithm less its own surroundings.
+
+    Flow follows the soft edge of a shadow, and is led astray on all that it passes over, unless the edge is
+    taken out first.
+    """
+    levels = _logarithms()[picture]
+    wide = cv2.blur(cv2.blur(levels, _WIDE), _WIDE)
+    return np.asarray(np.clip(_CONTRAST * (levels - wide) + 128, 0, 255), np.uint8)
 
 
 def scaled(affine: Affine, small: tuple[int, ...], large: tuple[int, ...]) -> Affine:

@@ -26,7 +26,7 @@ class Finding:
     """What a detector says of one frame. `boxes` are in native pixels, hottest first.
 
     `raised_by`: the kind of model that the score is from, where several fly. `judged`: share of the picture
-    that the model could hold against something.
+    that the model could hold against something. `whole`: every branch had evidence of it.
     """
 
     score: float
@@ -35,6 +35,7 @@ class Finding:
     stages_ns: Mapping[str, int] = field(default_factory=dict)
     raised_by: str | None = None
     judged: float = 1.0
+    whole: bool = True
 
 
 class EndOfStream(Exception):  # noqa: N818 - an end, not an error

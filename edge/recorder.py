@@ -75,7 +75,7 @@ class FlightRecorder:
         self.ground.check()
         started = time.perf_counter_ns()
         self._last = (frame.unseen(), finding)
-        step = self.incidents.observe(frame.stream_s, finding.score)
+        step = self.incidents.observe(frame.stream_s, finding.score, finding.whole)
         if step is not None:
             self._tell(step, frame, finding)
         stages = {**finding.stages_ns, "record": time.perf_counter_ns() - started}

@@ -61,7 +61,7 @@ class Voice:
     def look(self, frame: Frame) -> Finding:
         self.finding = self._detector.inspect(frame)
         raw = self.share.on_scale(self.finding.score)
-        agreed = self.share.on_scale(self._evidence(self.finding.score))
+        agreed = self.share.on_scale(self._evidence(self.finding.score, self.finding.whole))
         self.score = raw if agreed >= 1 else min(raw, _BELOW)
         return self.finding
 

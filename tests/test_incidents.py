@@ -89,3 +89,29 @@ def test_evidence_is_the_running_minimum(scores: list[float], persistence: int) 
         window = scores[max(0, n - persistence + 1) : n + 1]
         expected = min(window) if len(window) == persistence else -math.inf
         assert look(score) == expected
+
+
+def test_a_frame_that_could_not_be_judged_whole_vetoes_no_frame_that_could() -> None:
+    """The camera's motion can be told in every second frame alone."""
+    look = Evidence(2)
+    told = [look(score, whole) for score, whole in ((1, False), (50, True), (1, False), (50, True))]
+    assert told == [-math.inf, 50, 1, 50]
+
+
+def test_frames_that_are_never_whole_must_agree_among_themselves() -> None:
+    look = Evidence(2)
+    assert [look(score, whole=False) for score in (50, 2, 50, 60)] == [-math.inf, 2, 2, 50]
+
+
+def test_a_glint_in_one_whole_frame_is_vetoed_across_those_that_are_not() -> None:
+    look = Evidence(2)
+    told = [look(score, whole) for score, whole in ((2, True), (1, False), (50, True), (1, False), (2, True))]
+    assert max(told) == 2
+
+
+def test_an_incident_begins_with_the_first_frame_in_which_motion_can_be_told() -> None:
+    incidents = Incidents(LEVELS, 2, cool_down_s=1.0, update_s=2.0)
+    assert incidents.observe(0.0, 1, whole=False) is None
+    step = incidents.observe(0.5, 12)
+    assert step is not None
+    assert step.phase is Phase.BEGIN

@@ -116,6 +116,25 @@ def test_the_soft_edge_of_a_passing_shadow_is_hardly_any_motion_and_a_thing_as_f
     assert seen[:, :210].max() < 0.25 * seen[105:135, 257:287].max()
 
 
+@pytest.mark.parametrize("seed", [2, 7])
+def test_a_walker_under_the_fast_edge_of_a_shadow_keeps_its_speed(seed: int) -> None:
+    scene, walker, runner = (
+        filmed(ground(), STILL) // 2 + 90,
+        ground(seed)[:40, :40] // 2 + 70,
+        ground(seed + 1)[:40, :40] // 2 + 70,
+    )
+    pictures = []
+    for step in (0, 1):
+        picture = scene.copy()
+        picture[60:100, 140 + 2 * step : 180 + 2 * step] = walker
+        picture[150:190, 280 + 8 * step : 320 + 8 * step] = runner
+        pictures.append(noisy(under_shadow(picture, 150 + 20 * step), step))
+    found = movement(pictures[0], pictures[1], 0.2)
+    assert found is not None
+    seen = cv2.blur(found.speed, (31, 31))
+    assert seen[:, :230].max() < 0.12 * seen[150:190, 285:325].max()
+
+
 @pytest.mark.parametrize("gain", [1.3, 1 / 1.3])
 def test_a_step_of_exposure_is_hardly_any_motion(gain: float) -> None:
     scene = filmed(ground(), STILL)

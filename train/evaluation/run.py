@@ -57,7 +57,7 @@ class Counting:
 def score_video(
     video: Video,
     inspect: Inspect,
-    evidence: Callable[[float], float],
+    evidence: Callable[[float, bool], float],
     fps: float,
     folder_fps: float | None = None,
     *,
@@ -86,13 +86,13 @@ def folder_rate(video: Video, asked: float | None) -> float:
     return asked or video.folder_fps or FOLDER_FPS
 
 
-def _look(video: Video, frame: Frame, finding: Finding, evidence: Callable[[float], float]) -> Look:
+def _look(video: Video, frame: Frame, finding: Finding, evidence: Callable[[float, bool], float]) -> Look:
     if not math.isfinite(finding.score):
         raise UsageError(
             f"{video.name}: frame {frame.index} got the score {finding.score}; the model is broken, "
             "export it again"
         )
-    causal = evidence(finding.score)
+    causal = evidence(finding.score, finding.whole)
     return Look(frame.index, frame.stream_s, finding.score, causal, tuple(finding.boxes), finding.judged)
 
 
