@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import cv2
 import numpy as np
@@ -43,13 +43,19 @@ class Scale:
 
     typical: float
     high: Map
+    _lengths: dict[tuple[int, int], Map] = field(default_factory=dict, init=False, repr=False)
 
     def heat(self, evidence: Map) -> Map:
         """0 where typical, 1 where this branch alone would alarm as often as wanted."""
-        return np.asarray(
-            (evidence - np.float32(self.typical)) / (spread(self.high, shape_of(evidence)) - self.typical),
-            np.float32,
-        )
+        length = self._length(shape_of(evidence))
+        return np.asarray((evidence - np.float32(self.typical)) / length, np.float32)
+
+    def _length(self, shape: tuple[int, int]) -> Map:
+        """From typical to high in every pixel of a map; of one flight all have the same shape."""
+        if shape not in self._lengths:
+            self._lengths.clear()
+            self._lengths[shape] = spread(self.high, shape) - self.typical
+        return self._lengths[shape]
 
 
 def shape_of(evidence: Map) -> tuple[int, int]:
@@ -90,7 +96,7 @@ def fused(heats: Sequence[Map | None]) -> Map | None:
 
 def boxes(heat: Map, level: float, width: int, height: int) -> tuple[Box, ...]:
     """Connected regions of heat at or above `level`, in pixels of a width x height picture, hottest first."""
-    if heat.size == 1:  # a score of the whole picture tells no place
+    if heat.size == 1 or heat.max() < level:  # a score of the whole picture tells no place
         return ()
     hot = (heat >= level).astype(np.uint8)
     count, labels, stats, _ = cv2.connectedComponentsWithStats(hot, connectivity=8)

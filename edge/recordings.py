@@ -208,13 +208,13 @@ class Sampler:
     def __init__(self, fps: float) -> None:
         self.period_s = 1 / _positive(fps, "Frames per second")
         self.next_s = -math.inf  # the instant that the next pick answers
+        self.last_s = -math.inf  # the last frame asked of, or passed
         self._origin_s = 0.0
-        self._last_s = -math.inf
 
     def wants(self, stream_s: float, leeway_s: float = 0.0) -> bool:
         """`leeway_s`: how much before an instant a frame may answer it."""
         early_s = self._tolerance_s(stream_s) + leeway_s
-        self._last_s = stream_s
+        self.last_s = stream_s
         if stream_s < self.next_s - 1.5 * self.period_s or self.next_s == -math.inf:
             self._origin_s = self.next_s = stream_s  # the first frame, or time restarted: a new grid
         if stream_s < self.next_s - early_s:
@@ -224,7 +224,7 @@ class Sampler:
         return True
 
     def _tolerance_s(self, stream_s: float) -> float:
-        step_s = stream_s - self._last_s
+        step_s = stream_s - self.last_s
         return min(step_s, self.period_s) / 4 if 0 < step_s < math.inf else 0.0
 
 

@@ -8,8 +8,8 @@ socket for a moment, and then taken together.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
+from types import TracebackType
 
 # At 25 Mb/s half a megabyte gathers: less than one key frame of such a stream may take.
 PAUSE_S = 0.15
@@ -19,7 +19,10 @@ WAITED_S = 0.003  # reading took this long: there was nothing more in the socket
 
 
 class Rest:
-    """Told of every packet and picture; never leaves a stream waiting that comes faster than it is read."""
+    """Around the reading of each packet; sleeps before it where nothing is missed.
+
+    Never leaves a stream waiting that comes faster than it is read.
+    """
 
     def __init__(
         self, now_s: Callable[[], float] = time.monotonic, sleep: Callable[[float], object] = time.sleep
@@ -27,16 +30,19 @@ class Rest:
         self._now_s, self._sleep = now_s, sleep
         self._until_s = 0.0
         self._waited = False
+        self._began_s = 0.0
 
-    @contextmanager
-    def reading(self) -> Iterator[None]:
-        """Around the reading of one packet; sleeps before it where nothing is missed."""
-        left_s = self._until_s - self._now_s()
+    def __enter__(self) -> None:
+        self._began_s = self._now_s()
+        left_s = self._until_s - self._began_s
         if self._waited and left_s > 0:
             self._sleep(min(PAUSE_S, left_s))
-        began_s = self._now_s()
-        yield
-        self._waited = self._now_s() - began_s >= WAITED_S
+            self._began_s = self._now_s()
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._waited = self._now_s() - self._began_s >= WAITED_S
 
     def picture_came(self, to_next_s: float) -> None:
         """`to_next_s`: until the next picture that will be wanted, by the stream's clock."""

@@ -103,10 +103,11 @@ class StreamCamera:
 
     def read(self) -> Shot | None:
         while not self._came:
-            with self._rest.reading():
+            with self._rest:
                 packet = self._packet()
-            self._came.extend(self._pictures(packet))
-            if self._thinner is not None and any(picture is not None for picture in self._came):
+            came = self._pictures(packet)
+            self._came.extend(came)
+            if self._thinner is not None and came.count(None) < len(came):
                 self._rest.picture_came(self._thinner.to_next_s)
         picture = self._came.popleft()
         if picture is None:

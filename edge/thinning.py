@@ -7,6 +7,7 @@ undecoded; when the key frame does not come in time, what is held is decoded aft
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from fractions import Fraction
 
@@ -39,7 +40,7 @@ class Thinner:
         self.early_s = 0.0  # how much before it was due the last wanted picture came
         self._context = context
         self._alone = alone
-        self._base = base
+        self._ticks, self._a_second = base.numerator, base.denominator
         self._fps = fps
         self._syntax = Syntax(context)
         self._frame_s = 1 / stream_fps
@@ -51,6 +52,8 @@ class Thinner:
         self._span_s: float | None = None  # from key frame to key frame
         self._due: int | None = None  # place of a packet whose picture is awaited
         self._passed = 0  # frames left out since the awaited one
+        self._idle_s = -math.inf  # before then nothing is wanted, ...
+        self._needed = True  # ... and what comes must be decoded, for what is wanted after it
 
     def push(self, packet: Packet) -> list[Decoded | None]:
         opening = self._syntax.opening(packet)
@@ -97,8 +100,11 @@ class Thinner:
         self._entry_s = stream_s
         if self._in_step():
             self._sampler = Sampler(self._fps)  # begins with this frame
+        self._idle_s = -math.inf
 
     def _next(self, segment: Segment, stream_s: float) -> list[Decoded | None]:
+        if stream_s < self._idle_s and self._due is None:
+            return self._pass(segment, stream_s)
         place = len(segment.packets) - 1
         if self._due is not None and place == 0:
             self._due, self.early_s = 0, 0.0  # what was wanted did not decode: this stands in for it
@@ -107,6 +113,7 @@ class Thinner:
         elif self._wants(stream_s):
             self._due = place
             self.early_s = max(0.0, self._sampler.next_s - self._sampler.period_s - stream_s)
+            self._look_ahead()
         if self._due is None:
             if not self._is_last():
                 segment.follow()
@@ -116,6 +123,19 @@ class Thinner:
             self._syntax.known = False  # two packets may be one frame
             return self._give_up(segment)
         return [] if picture is None else self._given(picture)
+
+    def _pass(self, segment: Segment, stream_s: float) -> list[Decoded | None]:
+        """As `_next`, of a frame of which it is known beforehand: most are."""
+        self._sampler.last_s = stream_s
+        if self._needed:
+            segment.follow()
+        return [None]
+
+    def _look_ahead(self) -> None:
+        """Where key frames have a rhythm, all is known up to a frame or two before the next look."""
+        if self._key_s is not None:
+            self._idle_s = self._sampler.next_s - self._most_early_s - 2 * self._frame_s
+            self._needed = not self._is_last()
 
     def _given(self, picture: Decoded) -> list[Decoded | None]:
         passed, self._passed, self._due = self._passed, 0, None
@@ -165,9 +185,9 @@ class Thinner:
     def _give_up(self, segment: Segment) -> list[Decoded | None]:
         """There is no end to this segment, or no telling: decode all there is until the next entry."""
         self._segment, self._due = None, None
-        self._span_s, self.early_s = None, 0.0
+        self._span_s, self.early_s, self._idle_s = None, 0.0, -math.inf
         pictures = segment.rest()
         return self._given(pictures[-1]) if pictures else []
 
     def _seconds(self, pts: int | None) -> float | None:
-        return None if pts is None else pts * self._base.numerator / self._base.denominator
+        return None if pts is None else pts * self._ticks / self._a_second

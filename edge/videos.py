@@ -10,8 +10,9 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
+import av
 import numpy as np
 
 from edge.clock import Clock
@@ -24,6 +25,8 @@ from edge.loop_filter import KeyFrames, leave_out
 
 log = logging.getLogger("skerry")
 
+# From PyAV 17 on, without it, as many threads as there are cores are started anew for each picture.
+_ALONE: Any = {"threads": 1} if int(av.__version__.partition(".")[0]) >= 17 else {}
 RESTART_S = 1.0  # a step back by more than this is a new timeline, by less it is jitter
 SHORT = 0.02  # a file that yields this much less than it declares has been cut short
 
@@ -284,7 +287,7 @@ def _later(picture: Decoded, packet: Packet) -> bool:
 
 def bgr(picture: Decoded) -> Picture:
     """height x width x 3 uint8 BGR, whatever the decoder's pixel format."""
-    return np.asarray(picture.to_ndarray(format="bgr24"), dtype=np.uint8)
+    return np.asarray(picture.to_ndarray(format="bgr24", **_ALONE), dtype=np.uint8)
 
 
 def _size_change(path: Path, before: tuple[int, int], after: tuple[int, int], stream_s: float) -> str:

@@ -33,7 +33,7 @@ class Camera:
     def watched(self, packets: int, every: int = 15) -> Camera:
         rest = Rest(lambda: self.now_s, self.sleep)
         for _ in range(packets):
-            with rest.reading():
+            with rest:
                 self.read()
             if (self.number - 1) % every == 0:
                 rest.picture_came(every * self.every_s)
@@ -75,6 +75,6 @@ def test_before_the_first_picture_there_is_no_sleep() -> None:
     camera = Camera()
     rest = Rest(lambda: camera.now_s, camera.sleep)
     for _ in range(30):
-        with rest.reading():
+        with rest:
             camera.read()
     assert camera.slept == []
