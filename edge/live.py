@@ -22,7 +22,7 @@ State = Literal["watching", "stalled", "frozen", "reconnecting", "ended"]
 BACKOFF_S = (0.5, 10.0)  # the first pause before a camera is opened again, and the longest
 LATE_S = 0.1  # how long a look waits for a picture that is expected just now
 LEAD_S = 0.04  # how long before: a key frame takes that much longer to decode than the pictures between
-CLOSE_S = 0.3  # how long close() waits for a thread that may hang in a read
+CLOSE_S = 0.4  # how long close() waits for a thread that may hang in a read
 
 
 @dataclass(frozen=True)

@@ -13,6 +13,8 @@ from types import TracebackType
 
 # At 25 Mb/s half a megabyte gathers: less than one key frame of such a stream may take.
 PAUSE_S = 0.15
+LONGEST_S = 0.3  # of a small stream, as long as no more than ...
+GATHERS = 32 << 10  # ... so many bytes gather, a quarter of what Linux holds of a connection unasked
 # Before the next picture is due, so that one that comes early is taken, and dated, when it comes.
 AWAKE_S = 0.1
 WAITED_S = 0.003  # reading took this long: there was nothing more in the socket
@@ -31,12 +33,15 @@ class Rest:
         self._until_s = 0.0
         self._waited = False
         self._began_s = 0.0
+        self._pause_s = PAUSE_S
+        self._came_s: float | None = None  # the last picture
+        self._bytes = 0  # since then
 
     def __enter__(self) -> None:
         self._began_s = self._now_s()
         left_s = self._until_s - self._began_s
         if self._waited and left_s > 0:
-            self._sleep(min(PAUSE_S, left_s))
+            self._sleep(min(self._pause_s, left_s))
             self._began_s = self._now_s()
 
     def __exit__(
@@ -44,6 +49,15 @@ class Rest:
     ) -> None:
         self._waited = self._now_s() - self._began_s >= WAITED_S
 
+    def took(self, size: int) -> None:
+        """A packet of so many bytes."""
+        self._bytes += size
+
     def picture_came(self, to_next_s: float) -> None:
         """`to_next_s`: until the next picture that will be wanted, by the stream's clock."""
-        self._until_s = self._now_s() + to_next_s - AWAKE_S
+        now_s = self._now_s()
+        if self._came_s is not None and self._bytes:
+            holds_s = GATHERS * (now_s - self._came_s) / self._bytes
+            self._pause_s = min(LONGEST_S, max(PAUSE_S, holds_s))
+        self._came_s, self._bytes = now_s, 0
+        self._until_s = now_s + to_next_s - AWAKE_S

@@ -105,6 +105,7 @@ class StreamCamera:
         while not self._came:
             with self._rest:
                 packet = self._packet()
+            self._rest.took(packet.size)
             came = self._pictures(packet)
             self._came.extend(came)
             if self._thinner is not None and came.count(None) < len(came):

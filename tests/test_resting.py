@@ -4,7 +4,7 @@ from dataclasses import dataclass, field
 
 import pytest
 
-from edge.resting import AWAKE_S, PAUSE_S, Rest
+from edge.resting import AWAKE_S, LONGEST_S, PAUSE_S, Rest
 
 FRAME_S = 1 / 30
 
@@ -30,11 +30,12 @@ class Camera:
         self.late.append(self.now_s - at_s)
         self.number += 1
 
-    def watched(self, packets: int, every: int = 15) -> Camera:
+    def watched(self, packets: int, every: int = 15, size: int = 1 << 16) -> Camera:
         rest = Rest(lambda: self.now_s, self.sleep)
         for _ in range(packets):
             with rest:
                 self.read()
+            rest.took(size)
             if (self.number - 1) % every == 0:
                 rest.picture_came(every * self.every_s)
         return self
@@ -46,6 +47,16 @@ def test_packets_between_two_looks_are_taken_together() -> None:
     moments = {round(at_s, 6) for at_s in read_at}
     assert len(moments) <= 90  # of 150
     assert max(camera.late) <= PAUSE_S
+
+
+def test_of_a_small_stream_more_is_taken_together_as_far_as_the_socket_holds_it() -> None:
+    small, larger, large = (Camera().watched(300, size=size) for size in (2 << 10, 5 << 10, 32 << 10))
+    assert max(large.slept) == pytest.approx(PAUSE_S)
+    assert PAUSE_S < max(larger.slept) < LONGEST_S
+    assert max(small.slept) == pytest.approx(LONGEST_S)
+    assert len(small.slept) < 0.75 * len(large.slept)
+    assert max(larger.slept) * 5 * 30 <= 32 + 5  # KiB
+    assert max(small.late[15::15]) == pytest.approx(0, abs=1e-9)
 
 
 def test_a_picture_that_is_looked_at_is_read_when_it_comes() -> None:
