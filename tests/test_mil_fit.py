@@ -14,8 +14,9 @@ from tests.bagging import SPEC, WIDTH, bag, bags
 from tests.extractors import splits
 from train.bags import Bag, segmented
 from train.checkpoint import Checkpoint
+from train.draws import Draws
 from train.mil import CausalHead, HeadConfig, build_head
-from train.mil_fit import BagSet, Draws, clip_spec, fit_mil, loss_of
+from train.mil_fit import BagSet, clip_spec, fit_mil, loss_of
 from train.mil_losses import bag_cross_entropy, prototype_contrast, ranking
 from train.mil_recipes import MilRecipe, mil_recipe
 
@@ -24,6 +25,7 @@ RANKING = MilRecipe(model=HeadConfig(hidden=(16, 4)), batch=4, epochs=4)
 CAUSAL = mil_recipe(
     "small", model=HeadConfig(kind="causal", channels=8, prototypes=2, noise=0.3), batch=4, epochs=4
 )
+WHITENED = mil_recipe("whitened", model=HeadConfig(hidden=(16, 4), whiten=5, unit=True), batch=4, epochs=4)
 
 
 @pytest.fixture(autouse=True)
@@ -39,7 +41,9 @@ def trained(recipe: MilRecipe, start: Checkpoint | None = None) -> Iterator[Chec
     return fit_mil(recipe, bag_set(), CPU, start)
 
 
-@pytest.mark.parametrize("recipe", [RANKING, CAUSAL, RANKING.model_copy(update={"pairing": "one-to-one"})])
+@pytest.mark.parametrize(
+    "recipe", [RANKING, CAUSAL, WHITENED, RANKING.model_copy(update={"pairing": "one-to-one"})]
+)
 def test_a_training_that_was_interrupted_ends_in_the_same_weights_to_the_bit(recipe: MilRecipe) -> None:
     whole = list(trained(recipe))
     torch.manual_seed(12345)  # whatever happened in between
@@ -144,6 +148,20 @@ def test_what_fills_a_short_stream_changes_no_loss() -> None:
         assert float(loss_of(recipe, head, chosen)) == pytest.approx(
             float(loss_of(recipe, head, alone)), abs=1e-6
         )
+
+
+@pytest.mark.parametrize("recipe", [RANKING, CAUSAL, WHITENED])
+def test_what_is_prepared_once_has_the_loss_of_what_the_whole_head_sees(recipe: MilRecipe) -> None:
+    torch.manual_seed(0)
+    head = build_head(recipe.model, WIDTH)
+    plain = Draws(recipe, bags(6))
+    head.fit(*plain.labelled())
+    head.eval()
+    with torch.inference_mode():
+        whole = float(loss_of(recipe, head, plain.whole(CPU)))
+        ready = Draws(recipe, bags(6), head.prepared).whole(CPU)
+        assert float(loss_of(recipe, head.learner, ready)) == pytest.approx(whole, abs=1e-6)
+    assert ready.features.shape[-1] == (recipe.model.whiten or WIDTH)
 
 
 def test_the_loss_is_the_weighted_sum_of_its_terms() -> None:

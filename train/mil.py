@@ -63,6 +63,14 @@ class Head(nn.Module):
     def fit(self, features: Tensor, anomalous: Tensor) -> None:
         """Before training: n x width as the head will see them, and of each whether its bag is anomalous."""
 
+    @property
+    def learner(self) -> Head:
+        """The part that training changes; it takes what `prepared` gives, which is settled by `fit`."""
+        return self
+
+    def prepared(self, features: Tensor) -> Tensor:
+        return features
+
 
 class RankingHead(Head):
     """width-512-32-1; ReLU after the first layer, by default nothing after the second."""
@@ -229,6 +237,14 @@ class WhitenedHead(Head):
         self.centre.copy_(centre)
         self.white.zero_()[:, : white.shape[1]].copy_(white)  # fewer clips have fewer directions
         self.inner.fit(self._whitened(features), anomalous)
+
+    @property
+    def learner(self) -> Head:
+        return self.inner.learner
+
+    @torch.no_grad()
+    def prepared(self, features: Tensor) -> Tensor:
+        return self.inner.prepared(self._whitened(features.to(self.centre.device)))
 
     def _whitened(self, features: Tensor) -> Tensor:
         found: Tensor = (root(features) - self.centre) @ self.white

@@ -8,15 +8,14 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from statistics import median
 
-import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 
 from edge.clips import ClipSpec, ExtractorSpec
 from edge.preprocess import InputSpec
-from train.bags import SEGMENTS, Bag, segmented, stream
+from train.bags import SEGMENTS, Bag
 from train.checkpoint import Checkpoint, Epoch, Record, versions
+from train.draws import Batch, Draws
 from train.fit import copied, finite, memory_error_names_batch
 from train.footage import Splits
 from train.mil import Head, build_head
@@ -39,15 +38,6 @@ class BagSet:
     @property
     def width(self) -> int:
         return self.extractor.width
-
-
-@dataclass(frozen=True, eq=False)
-class Batch:
-    """bags x length x width, which of it is there, and each bag's label: anomalous ones first."""
-
-    features: Tensor
-    valid: Tensor
-    anomalous: Tensor
 
 
 def clip_spec(recipe: MilRecipe, extractor: ExtractorSpec, bags: Sequence[Bag]) -> ClipSpec:
@@ -78,59 +68,83 @@ def fit_mil(
     that was never interrupted (on the CPU bit for bit). Raises UsageError."""
     torch.manual_seed(recipe.seed)
     head = build_head(recipe.model, bags.width)
-    drawn = Draws(recipe, bags.train)
-    head.fit(*drawn.labelled())
-    at_once = recipe.model.kind == "discriminant"
-    head = head.to(device)
-    optimiser = _optimiser(recipe, head)
-    generator = torch.Generator().manual_seed(recipe.seed)
-    history: tuple[Epoch, ...] = ()
-    if start is not None:
-        head.load_state_dict(start.weights)
-        optimiser.load_state_dict(copy.deepcopy(dict(start.optimiser)))
-        generator.set_state(start.generator)
-        history = start.history
-    held_out = Draws(recipe, bags.validation or bags.train)
+    head.fit(*Draws(recipe, bags.train).labelled())
+    taught = _Taught(recipe, head.to(device), device, start)
+    drawn = Draws(recipe, bags.train, head.prepared)
+    held_out = Draws(recipe, bags.validation or bags.train, head.prepared)
+    history = () if start is None else start.history
 
     while len(history) < recipe.epochs:
-        began, done = time.monotonic(), len(history)
-        torch.manual_seed(recipe.seed * 100_003 + done)  # of dropout and noise: the same after a resume
-        head.train()
-        total = torch.zeros((), device=device)
+        began, number = time.monotonic(), len(history) + 1
         with memory_error_names_batch(recipe.batch):
-            for step in range(0 if at_once else recipe.STEPS):
-                for group in optimiser.param_groups:
-                    group["lr"] = recipe.rate(done * recipe.STEPS + step)
-                loss = loss_of(recipe, head, drawn.batch(recipe.batch, generator, device))
-                optimiser.zero_grad()
-                loss.backward()  # type: ignore[no-untyped-call]
-                optimiser.step()
-                total += loss.detach()
-                on_batch()
-            if at_once:
-                total += recipe.STEPS * _held_out_loss(recipe, head, drawn, device)
-            unseen = _held_out_loss(recipe, head, held_out, device)
+            seen = taught.epoch(drawn, number, on_batch)
+            unseen = taught.loss(held_out)
         epoch = Epoch(
-            epoch=done + 1,
-            train=finite(float(total) / recipe.STEPS, done + 1, recipe.lr),
-            validation=finite(unseen, done + 1, recipe.lr),
+            epoch=number,
+            train=finite(seen, number, recipe.lr),
+            validation=finite(unseen, number, recipe.lr),
             seconds=time.monotonic() - began,
         )
         history = (*history, epoch)
-        yield Checkpoint(
+        yield taught.checkpoint(bags, history)
+
+
+class _Taught:
+    """A head while it learns, and all that its next step follows from."""
+
+    def __init__(self, recipe: MilRecipe, head: Head, device: torch.device, start: Checkpoint | None) -> None:
+        self._recipe, self._head, self._device = recipe, head, device
+        self._optimiser = _optimiser(recipe, head)
+        self._generator = torch.Generator().manual_seed(recipe.seed)
+        if start is not None:
+            head.load_state_dict(start.weights)
+            self._optimiser.load_state_dict(copy.deepcopy(dict(start.optimiser)))
+            self._generator.set_state(start.generator)
+
+    def epoch(self, drawn: Draws, number: int, on_batch: Callable[[], None]) -> float:
+        """The mean loss of its steps; of a head that `fit` has made already, its loss."""
+        recipe = self._recipe
+        if recipe.model.kind == "discriminant":
+            return self.loss(drawn)
+        torch.manual_seed(recipe.seed * 100_003 + number - 1)  # of dropout and noise: the same after a resume
+        self._head.train()
+        total = torch.zeros((), device=self._device)
+        for step in range((number - 1) * recipe.STEPS, number * recipe.STEPS):
+            for group in self._optimiser.param_groups:
+                group["lr"] = recipe.rate(step)
+            total += self._step(drawn.batch(recipe.batch, self._generator, self._device))
+            on_batch()
+        return float(total) / recipe.STEPS
+
+    def _step(self, batch: Batch) -> Tensor:
+        loss = loss_of(self._recipe, self._head.learner, batch)
+        self._optimiser.zero_grad()
+        loss.backward()  # type: ignore[no-untyped-call]
+        self._optimiser.step()
+        return loss.detach()
+
+    def loss(self, bags: Draws) -> float:
+        """Of every bag in its plainest form, in evaluation mode."""
+        recipe = self._recipe.model_copy(update={"pairing": "all"})  # as many of each class there need not be
+        self._head.eval()
+        with torch.inference_mode():
+            return float(loss_of(recipe, self._head.learner, bags.whole(self._device)))
+
+    def checkpoint(self, bags: BagSet, history: tuple[Epoch, ...]) -> Checkpoint:
+        return Checkpoint(
             record=Record(
                 kind="mil",
-                recipe=recipe,
+                recipe=self._recipe,
                 input=InputSpec(),
                 splits=bags.splits,
-                clip=clip_spec(recipe, bags.extractor, bags.train),
+                clip=clip_spec(self._recipe, bags.extractor, bags.train),
                 history=history,
                 versions=versions(),
             ),
-            weights=copied(head),
+            weights=copied(self._head),
             best=None,
-            optimiser=copy.deepcopy(optimiser.state_dict()),
-            generator=generator.get_state(),
+            optimiser=copy.deepcopy(self._optimiser.state_dict()),
+            generator=self._generator.get_state(),
         )
 
 
@@ -159,81 +173,3 @@ def loss_of(recipe: MilRecipe, head: Head, batch: Batch) -> Tensor:
     if recipe.contrast and likeness is not None:
         loss = loss + recipe.contrast * prototype_contrast(likeness, logits, batch.valid, batch.anomalous)
     return loss
-
-
-def _held_out_loss(recipe: MilRecipe, head: Head, bags: Draws, device: torch.device) -> float:
-    head.eval()
-    with torch.inference_mode():
-        return float(loss_of(recipe.model_copy(update={"pairing": "all"}), head, bags.whole(device)))
-
-
-class Draws:
-    """Batches without end, the same for the same generator."""
-
-    def __init__(self, recipe: MilRecipe, bags: Sequence[Bag]) -> None:
-        self._recipe = recipe
-        self._anomalous = [bag for bag in bags if bag.anomalous]
-        self._normal = [bag for bag in bags if not bag.anomalous]
-        self._made: dict[tuple[int, int, bool], Tensor] = {}
-
-    def batch(self, count: int, generator: torch.Generator, device: torch.device) -> Batch:
-        """So many of each class; none twice while there are enough."""
-        drawn = [self._any_form(bag, generator) for bag in self._some(self._anomalous, count, generator)]
-        usual = [self._any_form(bag, generator) for bag in self._some(self._normal, count, generator)]
-        return _padded([*drawn, *usual], len(drawn), device)
-
-    def whole(self, device: torch.device) -> Batch:
-        """Every bag in its plainest form."""
-        forms = [self._form(bag, self._averages[0], False) for bag in (*self._anomalous, *self._normal)]
-        return _padded(forms, len(self._anomalous), device)
-
-    def everything(self) -> Tensor:
-        """Every clip or segment of every bag: n x width."""
-        return torch.cat(
-            [self._form(bag, self._averages[0], False) for bag in (*self._anomalous, *self._normal)]
-        )
-
-    def labelled(self) -> tuple[Tensor, Tensor]:
-        """The same, and of each whether its bag is anomalous."""
-        clips = self.everything()
-        foreign = sum(len(self._form(bag, self._averages[0], False)) for bag in self._anomalous)
-        return clips, torch.arange(len(clips)) < foreign
-
-    @property
-    def _averages(self) -> tuple[int, ...]:
-        return self._recipe.averages
-
-    def _some(self, bags: Sequence[Bag], count: int, generator: torch.Generator) -> Iterator[Bag]:
-        order = torch.cat(
-            [torch.randperm(len(bags), generator=generator) for _ in range(-(-count // len(bags)))]
-        )
-        return (bags[int(place)] for place in order[:count])
-
-    def _any_form(self, bag: Bag, generator: torch.Generator) -> Tensor:
-        """A stream's clips are averaged over one of several lengths, overlapping or in steps of that length:
-        a segment of a long recording is the mean of many clips, in flight of few."""
-        if self._recipe.bags == "segments":
-            return self._form(bag, 1, False)
-        choice = int(torch.randint(2 * len(self._averages), (), generator=generator))
-        return self._form(bag, self._averages[choice // 2], bool(choice % 2))
-
-    def _form(self, bag: Bag, average: int, stepped: bool) -> Tensor:
-        key = (id(bag), average, stepped)
-        if key not in self._made:
-            self._made[key] = torch.from_numpy(self._features(bag, average, stepped))
-        return self._made[key]
-
-    def _features(self, bag: Bag, average: int, stepped: bool) -> NDArray[np.float32]:
-        recipe = self._recipe
-        if recipe.bags == "segments":
-            return segmented(bag.features, recipe.normalise)
-        longest = min(recipe.longest, max(1, bag.clips // average)) if stepped else recipe.longest
-        return stream(bag.features, average, longest, recipe.normalise)
-
-
-def _padded(forms: Sequence[Tensor], anomalous: int, device: torch.device) -> Batch:
-    features = torch.nn.utils.rnn.pad_sequence(list(forms), batch_first=True)
-    lengths = torch.tensor([len(form) for form in forms])
-    valid = torch.arange(features.shape[1])[None] < lengths[:, None]
-    labels = torch.arange(len(forms)) < anomalous
-    return Batch(features.to(device), valid.to(device), labels.to(device))
