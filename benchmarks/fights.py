@@ -12,21 +12,22 @@ A training that is done is kept too, so that a run that was stopped goes on.
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Annotated
 
 import typer
-from pydantic import BaseModel, ConfigDict, ValidationError
 from rich.console import Console
 from rich.table import Table
 
 from benchmarks.fight_bags import BagRules, Split, described, read_clips, sources, splits, told_apart
-from benchmarks.mil_figures import HEADINGS, WAYS, Figures, cells, figures
-from benchmarks.mil_scores import Told, told, trained
+from benchmarks.fight_runs import Kept, Run
+from benchmarks.mil_figures import HEADINGS, WAYS, cells, figures
+from benchmarks.mil_scores import Told, Trained, told, trained
 from benchmarks.motion_histograms import motion_extractor
 from benchmarks.score_plot import plot_bags
+from benchmarks.told_classifiers import CLASSIFIERS, classified
 from edge.clips import ExtractorSpec
 from edge.errors import SkerryError, UsageError, nearest
 from edge.progress import progress
@@ -51,6 +52,7 @@ class Entry:
     motion: bool = False
     differences: tuple[tuple[str, object], ...] = ()
     told: bool = False  # the label of each clip: what weak labels cost
+    classifier: str | None = None  # in place of the recipe's head, flown as it says
 
 
 ROWS: dict[str, Entry] = {
@@ -60,23 +62,13 @@ ROWS: dict[str, Entry] = {
     "one-to-one": Entry("faithful", differences=(("pairing", "one-to-one"),)),
     "small": Entry("small"),
     "discriminant-told": Entry("discriminant", told=True),
+    **{
+        f"{name}-told": Entry("discriminant", differences=(("smooth_s", 0.25),), told=True, classifier=name)
+        for name in CLASSIFIERS
+    },
     "motion-discriminant": Entry("discriminant", motion=True),
     "motion-faithful": Entry("faithful", motion=True),
 }
-
-
-class Run(BaseModel):
-    """One training and what it is worth on its part."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    row: str
-    part: str
-    seed: int
-    settings: str  # all that the figures depend on besides
-    parameters: int
-    offline: Figures
-    streaming: Figures
 
 
 @dataclass(frozen=True, eq=False)
@@ -179,28 +171,6 @@ def ground(folder: Path, extractor: Extractor, out: Path, known: dict[str, str])
     return Ground(read_clips(kept, known, failed), spec)
 
 
-class Kept:
-    """Trainings done so far, a line each; a line that does not fit is not believed."""
-
-    def __init__(self, path: Path) -> None:
-        self._path = path
-        self._runs: dict[tuple[str, str, int, str], Run] = {}
-        for line in path.read_text().splitlines() if path.is_file() else ():
-            try:
-                run = Run.model_validate_json(line)
-            except ValidationError:
-                continue
-            self._runs[run.row, run.part, run.seed, run.settings] = run
-
-    def or_made(self, row: str, part: str, seed: int, settings: str, make: Callable[[], Run]) -> Run:
-        key = row, part, seed, settings
-        if key not in self._runs:
-            self._runs[key] = make()
-            with self._path.open("a") as file:
-                file.write(self._runs[key].model_dump_json() + "\n")
-        return self._runs[key]
-
-
 def recipe_of(row: str, asks: Asks, seed: int) -> MilRecipe:
     entry = ROWS[row]
     epochs = None if entry.recipe == "discriminant" else asks.epochs  # worked out at once
@@ -227,10 +197,7 @@ def run_row(row: str, ground: Ground, asks: Asks, kept: Kept) -> Iterator[Run]:
 
 
 def one_run(row: str, split: Split, recipe: MilRecipe, extractor: ExtractorSpec, settings: str) -> Run:
-    train = told_apart(split.train) if ROWS[row].told else split.train
-    with progress(f"{row}, {split.name}, seed {recipe.seed}") as tell:
-        steps = iter(range(1, recipe.epochs * recipe.STEPS + 1))
-        head = trained(recipe, train, extractor, lambda: tell(next(steps), recipe.epochs * recipe.STEPS))
+    head = learnt(row, split, recipe, extractor)
     test, validation = ([told(head, bag) for bag in bags] for bags in (split.test, split.validation))
     both = {way: figures(test, validation, way) for way in WAYS}
     return Run(
@@ -238,11 +205,21 @@ def one_run(row: str, split: Split, recipe: MilRecipe, extractor: ExtractorSpec,
     )  # fmt: skip
 
 
+def learnt(row: str, split: Split, recipe: MilRecipe, extractor: ExtractorSpec) -> Trained:
+    entry = ROWS[row]
+    train = told_apart(split.train) if entry.told else split.train
+    if entry.classifier is not None:
+        return classified(entry.classifier, recipe, train, extractor)
+    with progress(f"{row}, {split.name}, seed {recipe.seed}") as tell:
+        steps = iter(range(1, recipe.epochs * recipe.STEPS + 1))
+        return trained(recipe, train, extractor, lambda: tell(next(steps), recipe.epochs * recipe.STEPS))
+
+
 def example(ground: Ground, row: str, asks: Asks) -> tuple[list[Told], float, float]:
     """The middling fight bag and the middling normal one of the first tested part, by their highest scores,
     with the threshold and the seconds between scores."""
     split = next(splits(ground.clips, asks.rules, asks.split_seed, asks.develop))
-    head = trained(recipe_of(row, asks, 0), split.train, ground.extractor)
+    head = learnt(row, split, recipe_of(row, asks, 0), ground.extractor)
     test, validation = ([told(head, bag) for bag in bags] for bags in (split.test, split.validation))
     threshold = figures(test, validation, "streaming").threshold
     chosen = []
@@ -261,9 +238,17 @@ def by_row(runs: Sequence[Run]) -> dict[str, list[Run]]:
 def lines(runs: Sequence[Run]) -> Iterator[list[str]]:
     for row, mine in by_row(runs).items():
         for way in WAYS:
-            size = f"{mine[0].parameters / 1e6:.2f} M" if mine[0].parameters > 9999 else mine[0].parameters
+            size = (
+                f"{mine[0].parameters / 1e6:.2f} M"
+                if mine[0].parameters > 9999
+                else mine[0].parameters or "no network"
+            )
             name = f"{row} ({size}), {way}"
             yield [name, *cells([getattr(run, way) for run in mine])]
+
+
+def size(parameters: int) -> str:
+    return f"{parameters / 1e6:.2f} M" if parameters > 9999 else str(parameters or "no network")
 
 
 def per_part(runs: Sequence[Run]) -> Iterator[list[str]]:

@@ -18,10 +18,12 @@ from benchmarks.fight_bags import (
     splits,
     told_apart,
 )
-from benchmarks.fights import Kept, Run, choose
+from benchmarks.fight_runs import Kept, Run
+from benchmarks.fights import choose
 from benchmarks.mil_figures import ALARMING, best_accuracy, figures
 from benchmarks.mil_scores import Told, told, trained
 from benchmarks.motion_histograms import WIDTH, histograms, motion_extractor
+from benchmarks.told_classifiers import CLASSIFIERS, classified
 from edge.clips import ExtractorSpec
 from edge.errors import UsageError
 from train.bags import Bag
@@ -196,6 +198,34 @@ def test_features_below_zero_have_roots_too() -> None:
     assert isinstance(head, DiscriminantHead)
     head.fit(features, torch.arange(200) < 100)
     assert torch.isfinite(head.sequence(-features.abs())).all()
+
+
+# Classifiers that are told the label of each clip
+
+
+@pytest.mark.parametrize("name", CLASSIFIERS)
+def test_a_classifier_told_the_label_of_each_clip_finds_fights_of_sources_it_never_saw(name: str) -> None:
+    split = next(splits(clips(), BagRules(clips=4), 0))
+    made = classified(name, mil_recipe("discriminant"), told_apart(split.train), SPEC)
+    found = figures(
+        [told(made, b) for b in split.test], [told(made, b) for b in split.validation], "streaming"
+    )
+    assert found.segment_auc is not None
+    assert found.segment_auc > 0.8
+
+
+@pytest.mark.parametrize(("name", "finds"), [("logistic", False), ("svm", True), ("trees", True)])
+def test_only_classifiers_that_are_not_linear_find_what_no_line_parts(name: str, finds: bool) -> None:
+    """Foreign is where both numbers are large, or neither."""
+    chance = np.random.default_rng(0)
+    signs = chance.choice([-1.0, 1.0], (600, 2))
+    features = (signs + chance.normal(0, 0.2, (600, 2))).astype(np.float32)
+    foreign = signs.prod(1) > 0
+    bags = [Bag(kind, features[foreign == (kind == "a")], kind == "a", (kind,)) for kind in "an"]
+    made = classified(name, mil_recipe("discriminant"), bags, SPEC.model_copy(update={"width": 2}))
+    logits = made.head(torch.from_numpy(features)[:, None]).numpy()
+    right = float(((logits > 0) == foreign).mean())
+    assert right > 0.95 if finds else right < 0.65
 
 
 # Figures
