@@ -20,11 +20,13 @@ def plot_bags(shown: tuple[Sequence[Told], float, float], path: Path) -> None:
     FigureCanvasAgg(figure)
     panels = np.atleast_1d(figure.subplots(len(bags), 1, sharey=True))
     for axes, bag in zip(panels, bags, strict=True):
-        seconds = np.arange(len(bag.truth)) * period_s
+        edges = np.arange(len(bag.truth) + 1) * period_s
         for first, last in runs(bag.truth):
             axes.axvspan(first * period_s, (last + 1) * period_s, color="#e5534b", alpha=0.22, linewidth=0)
-        axes.step(seconds, bag.streaming, where="post", color="#2f81f7", label="streaming")
-        axes.step(seconds, bag.offline, where="post", color="#8a8f98", linestyle=":", label="offline")
+        axes.stairs(bag.streaming, edges, baseline=None, color="#2f81f7", linewidth=1.5, label="streaming")
+        axes.stairs(
+            bag.offline, edges, baseline=None, color="#8a8f98", linewidth=1.5, linestyle=":", label="offline"
+        )
         axes.axhline(threshold, color="#d9a400", linestyle="--", linewidth=1.2, label="threshold")
         axes.set_title("a fight in it (shaded)" if bag.anomalous else "no fight", loc="left", fontsize=10)
         axes.set_ylabel("logit")
