@@ -8,9 +8,10 @@ from numpy.typing import NDArray
 
 from edge.frames import Picture
 from train.footage import Clip, Sampling, split
+from train.pasts import DEPTH
 from train.recipes import ScoutRecipe
 from train.scout import ScoutConfig
-from train.windows import DEPTH, SIDE, WindowFootage, Windows
+from train.windows import SIDE, WindowFootage, Windows
 
 TINY = ScoutConfig(stem=8, channels=(8, 8, 16))
 RECIPE = ScoutRecipe(model=TINY, epochs=4, batch=3, crop=32)

@@ -7,7 +7,8 @@ import pytest
 from tests.scouting import footage, still, walked
 from train import corrupt, weather
 from train.corrupt import LARGEST, SMALLEST, Batch, batch, example
-from train.windows import DEPTH, SIDE, Windows
+from train.pasts import DEPTH
+from train.windows import SIDE, Windows
 
 
 @pytest.fixture(scope="module")

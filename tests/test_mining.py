@@ -12,10 +12,11 @@ from tests.scouting import RECIPE, TINY, footage, ground, still, walked
 from train import mining
 from train.footage import Clip, Sampling
 from train.mining import HardPlaces, looks, peaks, probabilities
+from train.pasts import DEPTH
 from train.recipes import SCOUT_RECIPES, ScoutRecipe, scout_recipe
 from train.scout import Scout
 from train.scout_fit import fit_scout
-from train.windows import DEPTH, SIDE, Windows
+from train.windows import SIDE, Windows
 
 pytestmark = pytest.mark.slow
 

@@ -16,14 +16,11 @@ from tests.route import flight, strip
 from tests.scouting import ground
 from train import windows
 from train.footage import Sampling
+from train.pasts import DEPTH, RECALLED, Histories, History
 from train.windows import (
-    DEPTH,
     LEAST,
     MOST,
-    RECALLED,
     SIDE,
-    Histories,
-    History,
     WindowFootage,
     count,
     cut,

@@ -26,9 +26,10 @@ from edge.observer import judged
 from edge.preprocess import pair_to_tensor
 from edge.tiles import extended
 from train.footage import Clip, Sampling, open_sampled
+from train.pasts import Histories, Pasts
 from train.scout import MULTIPLE, Scout
 from train.scout_fit import SPEC, has_bfloat16
-from train.windows import SIDE, Histories, Pasts, Windowed, Windows, window_at
+from train.windows import SIDE, Windowed, Windows, window_at
 
 MOST = 600  # windows that one search keeps
 _PIXELS, _FEWEST_LOOKS, _MOST_LOOKS = 300_000_000, 100, 600  # of pictures that one search looks at
