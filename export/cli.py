@@ -141,13 +141,9 @@ def export(
     _refuse({"--extractor": extractor, "--weights": weights, "--size": size}, f"a {trained.kind}")
     scoring = _scoring(trained, motion, latent, relight)
     order = _order(trained, variants, in_float, search)
-    levels = None if calibrated is None else levels_of(load_bundle(calibrated))
     console, status = Console(), Console(stderr=True)
-    with status.status("reading held-out frames"):
-        pictures = _held_out(trained, footage or (), frames)
-    with status.status("asking PyTorch"):
-        tolerance = _tolerance(max_drift, min_rank_correlation)
-        gate = Gate.on(pictures, flying(trained.build()), tolerance, levels)
+    tolerance = _tolerance(max_drift, min_rank_correlation)
+    gate = _gate(trained, footage or (), frames, tolerance, calibrated, status)
     with status.status("converting and comparing"):
         models, parity = make(trained, order, gate, lambda: _normal(trained, footage or ()))
     console.print(gate_table(parity, models, gate))
@@ -171,6 +167,21 @@ def _tolerance(max_drift: float | None, rank_correlation: float | None) -> Toler
         usual.max_drift if max_drift is None else max_drift,
         usual.rank_correlation if rank_correlation is None else rank_correlation,
     )
+
+
+def _gate(
+    trained: Checkpoint,
+    footage: Sequence[Path],
+    frames: int | None,
+    tolerance: Tolerance,
+    calibrated: Path | None,
+    status: Console,
+) -> Gate:
+    levels = None if calibrated is None else levels_of(load_bundle(calibrated))
+    with status.status("reading held-out frames"):
+        pictures = _held_out(trained, footage, frames)
+    with status.status("asking PyTorch"):
+        return Gate.on(pictures, flying(trained.build()), tolerance, levels)
 
 
 def _name(given: str | None, out: Path) -> str:

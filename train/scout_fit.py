@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import os
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from functools import cache
 from pathlib import Path
 from typing import TypeAlias
@@ -62,23 +62,14 @@ def fit_scout(
         for number in range(_VALIDATION)
     ]
     while not finished(recipe, history):
-        began, examples = time.monotonic(), feed.epoch(network, len(history))
-        network.train()
-        total = torch.zeros((), device=device)
+        began, number = time.monotonic(), len(history) + 1
+        examples = feed.epoch(network, len(history))
+        rates = [recipe.rate(step) for step in range(len(history) * recipe.STEPS, number * recipe.STEPS)]
         with memory_error_names_batch(recipe.batch):
-            for step in range(len(history) * recipe.STEPS, (len(history) + 1) * recipe.STEPS):
-                for group in optimiser.param_groups:
-                    group["lr"] = recipe.rate(step)
-                loss = loss_of(network, next(examples), device)
-                optimiser.zero_grad()
-                loss.backward()  # type: ignore[no-untyped-call]
-                optimiser.step()
-                total += loss.detach()
-                on_batch()
-        number = len(history) + 1
+            seen = taught(network, optimiser, examples, rates, device, on_batch)
         epoch = Epoch(
             epoch=number,
-            train=finite(float(total) / recipe.STEPS, number, recipe.lr),
+            train=finite(seen, number, recipe.lr),
             validation=finite(mean_loss(network, held_out, device), number, recipe.lr),
             seconds=time.monotonic() - began,
         )
@@ -98,6 +89,29 @@ def fit_scout(
             optimiser=copy.deepcopy(optimiser.state_dict()),
             generator=torch.Generator().get_state(),
         )
+
+
+def taught(
+    network: Scout,
+    optimiser: torch.optim.Optimizer,
+    examples: Iterator[Batch],
+    rates: Sequence[float],
+    device: torch.device,
+    on_batch: Callable[[], None],
+) -> float:
+    """The mean loss of a step at each of these learning rates."""
+    network.train()
+    total = torch.zeros((), device=device)
+    for rate in rates:
+        for group in optimiser.param_groups:
+            group["lr"] = rate
+        loss = loss_of(network, next(examples), device)
+        optimiser.zero_grad()
+        loss.backward()  # type: ignore[no-untyped-call]
+        optimiser.step()
+        total += loss.detach()
+        on_batch()
+    return float(total) / len(rates)
 
 
 def spec_of(recipe: ScoutRecipe) -> InputSpec:
