@@ -147,7 +147,7 @@ def prepare(peer: Peer, normal: Normal, rules: Rules) -> tuple[float | None, flo
         evidence, flight = Evidence(rules.persistence), []
         for frame in normal.frames(part):
             score, heat = peer.look(frame)
-            flight.append((frame.stream_s, evidence(score)))
+            flight.append((frame.stream_s, evidence(score, peer.whole)))
             peaks.append(float(heat.max()))
         if flight:
             flights.append(since_start(flight))

@@ -34,6 +34,7 @@ class Peer(ABC):
     learns = True  # from normal footage; False spares reading it
     parameters = 0
     level = math.inf  # heat from which a pixel belongs to a box
+    whole = True  # the last frame could be judged: a video's first cannot, by what compares two
 
     def fit(self, frames: Iterable[Frame]) -> None:  # noqa: B027 - some have nothing to learn
         """Normal footage, recording after recording."""
@@ -46,7 +47,8 @@ class Peer(ABC):
 
     def inspect(self, frame: Frame) -> Finding:
         score, heat = self.look(frame)
-        return Finding(score, heat, boxes(heat, self.level, frame.width, frame.height))
+        found = boxes(heat, self.level, frame.width, frame.height)
+        return Finding(score, heat, found, whole=self.whole)
 
 
 class Lagged:
@@ -117,6 +119,7 @@ class FrameDifference(Peer):
     def look(self, frame: Frame) -> Look:
         small = cv2.resize(grey(frame.image), self.SIZE, interpolation=cv2.INTER_AREA)
         earlier = self._lagged(small, frame.stream_s)
+        self.whole = earlier is not None
         if earlier is None:
             return 0.0, np.zeros(small.shape, np.float32)
         heat = averaged(cv2.absdiff(small, earlier[0]), self.WINDOW)
@@ -139,6 +142,7 @@ class OpticalFlow(Peer):
     def look(self, frame: Frame) -> Look:
         now = grey(frame.image)
         earlier = self._lagged(now, frame.stream_s)
+        self.whole = earlier is not None
         if earlier is None:
             return 0.0, np.zeros(now[:: self.STRIDE, :: self.STRIDE].shape, np.float32)
         flow = self._dis.calc(earlier[0], now, None) * np.float32(LAG_S / earlier[1])
