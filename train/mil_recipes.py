@@ -83,7 +83,7 @@ MIL_RECIPES: dict[str, dict[str, Any]] = {
     # features of length 1 cost 5 points, for how strongly things change is in their length; going on from
     # here with the top mean's cross entropy 1 to 7; between 50 and 80 axes nothing moved by more than 1; a
     # score smoothed over 1 s lost 6 against none and 0.5 s lost 2, but tells whole videos apart better. On
-    # the tested parts it is level with `faithful` offline and 5 points better as a stream (docs/clips.md).
+    # the tested parts it is level with `faithful` (docs/clips.md).
     "discriminant": {
         "model": HeadConfig(kind="discriminant"),
         "epochs": 1,
