@@ -5,7 +5,19 @@ import numpy as np
 import pytest
 
 from edge.frames import Picture
-from edge.motion import LONG_SIDE, STILL, Affine, Gray, movement, registered, relit, scaled, shrunk
+from edge.motion import (
+    LONG_SIDE,
+    STILL,
+    Affine,
+    Flow,
+    Gray,
+    camera_motion,
+    movement,
+    registered,
+    relit,
+    scaled,
+    shrunk,
+)
 
 HEIGHT, WIDTH = 216, 384
 
@@ -52,6 +64,34 @@ def test_the_camera_s_motion_is_found_to_a_third_of_a_pixel(motion: Affine) -> N
     found = movement(noisy(filmed(scene, STILL), 1), noisy(filmed(scene, motion), 2), 0.2)
     assert found is not None
     assert off_by(found.affine, motion) < 0.3
+
+
+def flow_of(motion: Affine, seed: int) -> Flow:
+    """What dense flow says where all follows one motion, with errors of 0.15 pixels."""
+    y, x = np.mgrid[:HEIGHT, :WIDTH].astype(np.float32)
+    there = np.stack([x, y, np.ones_like(x)], axis=-1) @ motion.T
+    error = np.random.default_rng(seed).normal(0, 0.15, (HEIGHT, WIDTH, 2))
+    return np.asarray(there - np.stack([x, y], axis=-1) + error, np.float32)
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_walkers_of_a_pixel_do_not_pull_the_camera_s_motion_along(seed: int) -> None:
+    motion = turned(0.4, 3.1, -1.7)
+    flow = flow_of(motion, seed)
+    flow[: HEIGHT // 2, : 2 * WIDTH // 5] += (1.0, 0.3)  # a fifth of the picture, all in one corner
+    found = camera_motion(flow, ground(seed)[:HEIGHT, :WIDTH])
+    assert found is not None
+    assert off_by(found, motion) < 0.3  # RANSAC alone: 0.8
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_where_everything_errs_a_little_more_all_have_a_say(seed: int) -> None:
+    motion = turned(-0.4, 2.1, 2.7)
+    flow = flow_of(motion, seed)
+    flow += np.random.default_rng(seed + 50).normal(0, 0.8, flow.shape).astype(np.float32)
+    found = camera_motion(flow, ground(seed)[:HEIGHT, :WIDTH])
+    assert found is not None
+    assert off_by(found, motion) < 0.35
 
 
 def test_a_square_that_moves_otherwise_than_the_camera_stands_out_where_it_is_now() -> None:
