@@ -25,10 +25,11 @@ Affine = NDArray[np.float32]  # 2 x 3, from the earlier picture's pixels to the 
 
 LONG_SIDE = 384  # pixels of the flow's own grid, whatever the camera's
 _STEP = 8  # grid of the vectors that the camera's motion is fitted to
-_STILL = 0.5  # pixels a vector of a still camera may have
+_STILL = 0.5  # pixels a vector may have of a still camera, or from a motion that explains it
 _NOISE = 2.5  # grey levels, mean over 5 x 5 pixels
 _AGREE = 1.5  # pixels from the fitted motion within which a vector supports it
 _SUPPORT = 0.4  # of the vectors must do so
+_WORTH = 1.25  # times as many vectors a motion must explain as standing still does
 _LEAN, _FINEST = 3.0, 0.3  # medians, pixels: how far from the fit a vector still has a say in it
 _ROUNDS = 6  # of fitting anew; after four nothing moves by a hundredth of a pixel
 _TEXTURE = 2.0  # grey levels per pixel; below it a vector says nothing
@@ -42,6 +43,8 @@ _CONTRAST = 2.0  # grey levels per percent of what is left
 _STEADY = 3.0  # percent by which half of a picture may grow lighter or darker before it is a step
 _NEAR = 21  # pixels: side of the square in which structure must have changed with the light
 _HALF = 0.25  # structure's part of a change of which half is believed; under a soft shadow it is a tenth
+
+_ASTRAY, _HOME = 1.0, 0.3  # pixels, and of a vector: so far from home it may lead and be half believed
 
 STILL: Affine = np.eye(2, 3, dtype=np.float32)
 
@@ -63,14 +66,30 @@ def movement(earlier: Gray, now: Gray, seconds: float) -> Movement | None:
     it no mover would count as a change.
     """
     earlier = relit(earlier, now)
-    flow = np.asarray(_dis().calc(flattened(now), flattened(earlier), None), np.float32)
+    flow, agreed = _both_ways(flattened(earlier), flattened(now))
     back = STILL if _unchanged(earlier, now) else camera_motion(flow, now)
     if back is None:
         return None
     affine = np.asarray(cv2.invertAffineTransform(back), np.float32)
     rest = flow - _field(back, flow.shape[:2])
     speed = np.hypot(rest[..., 0], rest[..., 1]) / np.float32(seconds * now.shape[1])
-    return Movement(affine, np.asarray(speed * confidence(earlier, now, affine), np.float32))
+    return Movement(affine, np.asarray(speed * confidence(earlier, now, affine) * agreed, np.float32))
+
+
+def _both_ways(earlier: Gray, now: Gray) -> tuple[Flow, Map]:
+    """Flow from now back to earlier, and h x w in [0, 1]: how well the flow from there leads home again.
+
+    Where a streak of rain or a picture's edge leads it astray, it does not (after Sundaram et al. 2010, whose
+    limit is narrower, hard, and loses fast small things).
+    """
+    back = np.asarray(_dis().calc(now, earlier, None), np.float32)
+    forth = np.asarray(_dis().calc(earlier, now, None), np.float32)
+    y, x = np.mgrid[: now.shape[0], : now.shape[1]].astype(np.float32)
+    home = cv2.remap(
+        forth, x + back[..., 0], y + back[..., 1], cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE
+    )
+    off = np.linalg.norm(back + home, axis=-1) / (_ASTRAY + _HOME * np.linalg.norm(back, axis=-1))
+    return back, np.asarray(1 / (1 + off**4), np.float32)
 
 
 def relit(earlier: Gray, now: Gray) -> Gray:
@@ -133,12 +152,14 @@ def camera_motion(flow: Flow, origin: Gray) -> Affine | None:
     enough support.
 
     Only places with some structure count: flow on bare tarmac is a guess. A still camera is preferred
-    whenever half of them stand still: a large mover must not become the frame of reference.
+    whenever nearly half of them stand still, a large mover must not become the frame of reference, and where
+    no motion explains clearly more of them: in rain one can always be found that bends a corner.
     """
     grid = (slice(_STEP // 2, None, _STEP),) * 2
     textured = _texture(origin)[grid] >= _TEXTURE
     vectors = flow[grid][textured]
-    if len(vectors) < _LEAST or np.mean(np.hypot(vectors[:, 0], vectors[:, 1]) <= _STILL) >= _SUPPORT:
+    still = int(np.count_nonzero(np.linalg.norm(vectors, axis=1) <= _STILL))
+    if len(vectors) < _LEAST or still >= _SUPPORT * len(vectors):
         return STILL
     rows, columns = np.nonzero(textured)
     places = (np.stack([columns, rows], axis=-1) * _STEP + _STEP // 2).astype(np.float32)
@@ -147,7 +168,9 @@ def camera_motion(flow: Flow, origin: Gray) -> Affine | None:
     )
     if affine is None or support.mean() < _SUPPORT:
         return None
-    return _fitted(np.asarray(affine, np.float32), places, places + vectors)
+    fit = _fitted(np.asarray(affine, np.float32), places, places + vectors)
+    follow = np.linalg.norm(places @ fit[:, :2].T + fit[:, 2] - places - vectors, axis=1) <= _STILL
+    return fit if np.count_nonzero(follow) >= _WORTH * still else STILL
 
 
 def _fitted(affine: Affine, places: Flow, moved: Flow) -> Affine:
