@@ -94,6 +94,31 @@ def test_where_everything_errs_a_little_more_all_have_a_say(seed: int) -> None:
     assert off_by(found, motion) < 0.35
 
 
+@pytest.mark.parametrize("seed", range(3))
+def test_where_no_motion_explains_more_than_standing_still_the_camera_stands(seed: int) -> None:
+    """As in heavy rain: a third of the vectors err by less than half a pixel, and some motion always fits."""
+    errors = np.random.default_rng(seed).normal(0, 0.55, (HEIGHT, WIDTH, 2)).astype(np.float32)
+    assert camera_motion(errors, ground(seed)[:HEIGHT, :WIDTH]) is STILL
+
+
+def streaked(picture: Gray, seed: int) -> Gray:
+    rained: Gray = picture.copy()
+    tops = np.random.default_rng(seed).integers((10, 10), (WIDTH - 10, HEIGHT - 20), (60, 2)).tolist()
+    for x, y in tops:
+        cv2.line(rained, (x, y), (x + 2, y + 9), 170, 1, cv2.LINE_AA)
+    return rained
+
+
+def test_streaks_of_rain_before_faint_ground_are_little_motion() -> None:
+    highest = []
+    for seed in range(5):
+        scene = filmed(ground(seed), STILL) // 12 + 100
+        found = movement(streaked(scene, 2 * seed + 10), streaked(scene, 2 * seed + 11), 0.2)
+        assert found is not None
+        highest.append(cv2.blur(found.speed, (31, 31)).max() * 0.2 * WIDTH)
+    assert np.mean(highest) < 1.15  # pixels; 1.34 if flow is not asked whether it leads home again
+
+
 def test_a_square_that_moves_otherwise_than_the_camera_stands_out_where_it_is_now() -> None:
     scene, mover = ground(), ground(5)[:50, :50]
     earlier, now = filmed(scene, STILL), filmed(scene, turned(0, 6, 2))
