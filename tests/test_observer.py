@@ -128,7 +128,7 @@ def colour(picture: NDArray[np.uint8]) -> Picture:
 
 def moving(count: int) -> list[Frame]:
     scene = ground()
-    return [frame(colour(filmed(scene, turned(0, 5 * n, 2 * n))), n) for n in range(count)]
+    return [frame(colour(filmed(scene, turned(0, 5.4 * n, 2.3 * n))), n) for n in range(count)]
 
 
 def test_a_model_of_one_picture_tells_of_motion_where_the_scoring_asks_for_it() -> None:
