@@ -7,7 +7,6 @@ subtracted. Where too few places follow any one motion the camera's own cannot b
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 from functools import cache
 from typing import Any
@@ -16,11 +15,10 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from edge.changes import Gray, Map, changed, flattened, passing, relit
 from edge.frames import Picture
 
-Gray = NDArray[np.uint8]
 Flow = NDArray[np.float32]  # h x w x 2, pixels to the right and down
-Map = NDArray[np.float32]
 Affine = NDArray[np.float32]  # 2 x 3, from the earlier picture's pixels to the later one's
 
 LONG_SIDE = 384  # pixels of the flow's own grid, whatever the camera's
@@ -34,16 +32,6 @@ _LEAN, _FINEST = 3.0, 0.3  # medians, pixels: how far from the fit a vector stil
 _ROUNDS = 6  # of fitting anew; after four nothing moves by a hundredth of a pixel
 _TEXTURE = 2.0  # grey levels per pixel; below it a vector says nothing
 _LEAST = 30  # textured places; with fewer no motion of the camera could be seen either
-_AROUND = 9  # pixels: side of the square whose mean change vouches for the flow in its middle
-_FAINT = 2.0  # grey levels of change that are worth little, whatever the noise
-_SMOOTH, _FINE = 0.8, 2.0  # pixels: structure lies between the two, what is wider may be light
-_DARK = 12.0  # grey levels added before the logarithm, so that noise in the dark is no structure
-_WIDE = (29, 29)  # pixels, taken twice: what varies more slowly is light; narrower, and far steps are lost
-_CONTRAST = 2.0  # grey levels per percent of what is left
-_STEADY = 3.0  # percent by which half of a picture may grow lighter or darker before it is a step
-_NEAR = 21  # pixels: side of the square in which structure must have changed with the light
-_HALF = 0.25  # structure's part of a change of which half is believed; under a soft shadow it is a tenth
-
 _ASTRAY, _HOME = 1.0, 0.3  # pixels, and of a vector: so far from home it may lead and be half believed
 
 STILL: Affine = np.eye(2, 3, dtype=np.float32)
@@ -51,11 +39,12 @@ STILL: Affine = np.eye(2, 3, dtype=np.float32)
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Movement:
-    """Between an earlier picture and the one now; `affine` in pixels of the pictures given, `speed` on the
-    flow's own grid over the picture now, in widths of the picture per second."""
+    """Between an earlier picture and the one now. `affine` in pixels of the pictures given; the others on the
+    flow's own grid over the picture now: `speed` in widths of the picture per second, `light` as `passing`."""
 
     affine: Affine
     speed: Map
+    light: Map | None
 
 
 def movement(earlier: Gray, now: Gray, seconds: float) -> Movement | None:
@@ -73,7 +62,12 @@ def movement(earlier: Gray, now: Gray, seconds: float) -> Movement | None:
     affine = np.asarray(cv2.invertAffineTransform(back), np.float32)
     rest = flow - _field(back, flow.shape[:2])
     speed = np.hypot(rest[..., 0], rest[..., 1]) / np.float32(seconds * now.shape[1])
-    return Movement(affine, np.asarray(speed * confidence(earlier, now, affine) * agreed, np.float32))
+    moved = np.asarray(
+        cv2.warpAffine(earlier, affine, now.shape[::-1], borderMode=cv2.BORDER_REPLICATE), np.uint8
+    )
+    change = changed(moved, now)
+    believed = speed * change.confidence * change.things * agreed
+    return Movement(affine, np.asarray(believed, np.float32), passing(change))
 
 
 def _both_ways(earlier: Gray, now: Gray) -> tuple[Flow, Map]:
@@ -90,28 +84,6 @@ def _both_ways(earlier: Gray, now: Gray) -> tuple[Flow, Map]:
     )
     off = np.linalg.norm(back + home, axis=-1) / (_ASTRAY + _HOME * np.linalg.norm(back, axis=-1))
     return back, np.asarray(1 / (1 + off**4), np.float32)
-
-
-def relit(earlier: Gray, now: Gray) -> Gray:
-    """The earlier picture in the exposure of now; as it is where half of the picture kept its light."""
-    some = (slice(None, None, 2),) * 2
-    levels = _logarithms()
-    percent = float(np.median(levels[now[some]] - levels[earlier[some]]))
-    if abs(percent) < _STEADY:
-        return earlier
-    table = (np.arange(256) + _DARK) * math.exp(percent / 100) - _DARK
-    return np.asarray(cv2.LUT(earlier, np.clip(np.rint(table), 0, 255).astype(np.uint8)), np.uint8)
-
-
-def flattened(picture: Gray) -> Gray:
-    """What is narrower than light is: the logarithm less its own surroundings.
-
-    Flow follows the soft edge of a shadow, and is led astray on all that it passes over, unless the edge is
-    taken out first.
-    """
-    levels = _logarithms()[picture]
-    wide = cv2.blur(cv2.blur(levels, _WIDE), _WIDE)
-    return np.asarray(np.clip(_CONTRAST * (levels - wide) + 128, 0, 255), np.uint8)
 
 
 def scaled(affine: Affine, small: tuple[int, ...], large: tuple[int, ...]) -> Affine:
@@ -193,40 +165,6 @@ def _unchanged(before: Gray, now: Gray) -> bool:
     """Half of the picture is as it was, but for noise: the camera stands still, whatever moves before it."""
     change = cv2.blur(cv2.absdiff(before, now).astype(np.float32), (5, 5))
     return bool(np.median(change) <= _NOISE)
-
-
-def confidence(before: Gray, now: Gray, affine: Affine) -> Map:
-    """h x w in [0, 1]: flow is only believed where the picture changed otherwise than by the camera's motion,
-    and not by light alone.
-
-    The change is held against twice its own median over the picture, which is what noise, rain and small
-    errors of the fitted motion leave everywhere.
-    """
-    size = (now.shape[1], now.shape[0])
-    moved = np.asarray(cv2.warpAffine(before, affine, size, borderMode=cv2.BORDER_REPLICATE), np.uint8)
-    change = cv2.blur(cv2.absdiff(now, moved).astype(np.float32), (_AROUND, _AROUND))
-    usual = np.float32(2 * np.median(change) + _FAINT)
-    return np.asarray(change**2 / (change**2 + usual**2) * _of_things(moved, now), np.float32)
-
-
-def _of_things(before: Gray, now: Gray) -> Map:
-    """h x w in [0, 1]: 0 where only the light changed, 1 where a thing came or went.
-
-    Flow follows the soft edge of a passing shadow as if it were a thing, and faster than most. But light
-    takes its part of all that lies under it, so that fine structure stays as it was, in proportion; where a
-    thing moves, structure changes about as much as brightness.
-    """
-    old, new = (_logarithms()[cv2.GaussianBlur(picture, (0, 0), _SMOOTH)] for picture in (before, now))
-    whole = new - old
-    fine = whole - cv2.GaussianBlur(whole, (0, 0), _FINE)
-    part = cv2.blur(np.abs(fine), (_NEAR, _NEAR)) / (cv2.blur(np.abs(whole), (_NEAR, _NEAR)) + 0.5)
-    return np.asarray(part**4 / (part**4 + _HALF**4), np.float32)
-
-
-@cache
-def _logarithms() -> NDArray[np.float32]:
-    """Percent, of every grey level."""
-    return np.asarray(100 * np.log(np.arange(256) + _DARK), np.float32)
 
 
 def _texture(picture: Gray) -> Map:

@@ -99,7 +99,7 @@ class Observer:
         features = evidence[HEAD:] if len(evidence) > HEAD else None
         head = probability(evidence[:HEAD])
         if self._walk is None:
-            return Raw(head=head, features=features, speed=pair.speed)
+            return Raw(head=_unlit(head, pair.light), features=features, speed=pair.speed)
         sure = judged(None if recalled is None else recalled.known, shape_of(head))
         return Raw(head=head * sure, features=features, speed=pair.speed, judged=float(sure.mean()))
 
@@ -127,6 +127,14 @@ class Observer:
             outputs.append(self._runtime(tensor)[0, self._channels])
             watch.lap("infer")
         return self._tiling.join(outputs)
+
+
+def _unlit(head: Map, light: Map | None) -> Map:
+    """What the head says, and nothing where light is passing: what the edges of a shadow and of the picture
+    enclose looks like a thing that does not belong."""
+    if light is None:
+        return head
+    return np.asarray(head * (1 - cv2.resize(light, head.shape[::-1])), np.float32)
 
 
 def judged(known: NDArray[np.bool_] | None, shape: tuple[int, int]) -> Map:

@@ -8,8 +8,9 @@ from __future__ import annotations
 from collections import deque
 from dataclasses import dataclass
 
+from edge.changes import Gray, Map
 from edge.frames import Picture
-from edge.motion import Gray, Map, movement, registered, scaled, shrunk
+from edge.motion import movement, registered, scaled, shrunk
 
 LAG_S = 0.2  # between the two pictures, or one frame where frames come slower
 STALE_S = 1.5  # an earlier picture older than this shows another scene
@@ -18,11 +19,13 @@ STALE_S = 1.5  # an earlier picture older than this shows another scene
 @dataclass(frozen=True, slots=True, eq=False)
 class Pair:
     """`earlier` lies on `now`, pixel by pixel; it is None where there is none or the camera's motion could
-    not be told. `speed` is what moves otherwise than the camera (see `edge.motion`)."""
+    not be told. `speed` is what moves otherwise than the camera, `light` where light passes over everything
+    (see `edge.motion`)."""
 
     now: Picture
     earlier: Picture | None = None
     speed: Map | None = None
+    light: Map | None = None
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -65,6 +68,6 @@ class Pairs:
         if moved is None:
             return Pair(picture)
         if not self._register:
-            return Pair(picture, speed=moved.speed)
+            return Pair(picture, None, moved.speed, moved.light)
         affine = scaled(moved.affine, earlier.gray.shape, picture.shape)
-        return Pair(picture, registered(earlier.picture, affine, picture), moved.speed)
+        return Pair(picture, registered(earlier.picture, affine, picture), moved.speed, moved.light)

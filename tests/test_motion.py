@@ -4,17 +4,16 @@ import cv2
 import numpy as np
 import pytest
 
+from edge.changes import Gray, relit
 from edge.frames import Picture
 from edge.motion import (
     LONG_SIDE,
     STILL,
     Affine,
     Flow,
-    Gray,
     camera_motion,
     movement,
     registered,
-    relit,
     scaled,
     shrunk,
 )

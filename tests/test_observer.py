@@ -10,13 +10,14 @@ from numpy.typing import NDArray
 from edge.bundle import Branch, Scoring
 from edge.frames import Frame, Picture
 from edge.latent import Latent
+from edge.motion import STILL
 from edge.observer import Memory, Observer, Raw, Stopwatch, judged, probability
 from edge.places import Gatherer
 from edge.preprocess import InputSpec
 from edge.runtimes import Tensor
 from tests.builders import TILE, frame
 from tests.route import SIZE, flight, strip, view
-from tests.test_motion import filmed, ground, turned
+from tests.test_motion import filmed, ground, turned, under_shadow
 
 MOVING = Scoring(branches=(Branch(source="error", window=3), Branch(source="motion", window=3)))
 PAIRS = Scoring(branches=(Branch(source="head", window=3), Branch(source="motion", window=3)))
@@ -155,6 +156,18 @@ def test_tiles_are_of_the_picture_now_and_of_the_earlier_one_laid_on_it() -> Non
     assert second.speed is not None
     assert second.head is not None
     assert second.head.shape == (54, 96)
+
+
+def test_a_head_says_nothing_of_where_the_edge_of_a_shadow_passes() -> None:
+    scene = filmed(ground(), STILL) // 4 + 90
+    with Recording() as runtime:
+        observer = Observer(runtime, TILED, PAIRS, (216, 384))
+        observer.look(frame(colour(under_shadow(scene, 150)), 0), Stopwatch())
+        raw = observer.look(frame(colour(under_shadow(scene, 162)), 1), Stopwatch())
+    assert raw.head is not None
+    assert raw.head[:, 37:42].max() < 0.05  # of 96 columns; the edge is in the fortieth
+    assert raw.head[:, :20].min() > 0.5
+    assert raw.head[:, 60:].min() > 0.5
 
 
 def test_features_are_put_together_only_for_a_branch_that_looks_at_them() -> None:

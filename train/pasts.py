@@ -16,9 +16,10 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from edge.changes import Gray
 from edge.errors import UsageError
 from edge.frames import Picture
-from edge.motion import Gray, movement, registered, scaled, shrunk
+from edge.motion import movement, registered, scaled, shrunk
 from edge.pairs import LAG_S, STALE_S, Pairs
 from edge.places import Gatherer, Walk
 from train.footage import Clip, Sampling, open_sampled
