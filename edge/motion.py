@@ -40,7 +40,7 @@ STILL: Affine = np.eye(2, 3, dtype=np.float32)
 @dataclass(frozen=True, slots=True, eq=False)
 class Movement:
     """Between an earlier picture and the one now. `affine` in pixels of the pictures given; the others on the
-    flow's own grid over the picture now: `speed` in widths of the picture per second, `light` as `passing`."""
+    flow's own grid over the picture now: `speed` in widths of it per second, `light` as `passing`."""
 
     affine: Affine
     speed: Map
