@@ -82,10 +82,10 @@ def fly(
     alarms, causal = 0, list[tuple[float, float]]()
     with open_recording(path, folder_fps=folder_fps) as recording:
         for frame in sampled(recording, calibration.fps):
-            score = inspect(through(frame)).score
-            step = incidents.observe(frame.stream_s, score)
+            found = inspect(through(frame))
+            step = incidents.observe(frame.stream_s, found.score, found.whole)
             alarms += step is not None and step.phase is Phase.BEGIN
-            causal.append((frame.stream_s, evidence(score)))
+            causal.append((frame.stream_s, evidence(found.score, found.whole)))
         period_s = max(1 / calibration.fps, 1 / recording.fps)
     began_s = causal[0][0] if causal else 0.0
     over = sum(score >= calibration.threshold for _, score in causal)

@@ -123,7 +123,8 @@ def scored_in(bundle: ModelBundle, runtime: Runtime, video: Video, weather: Weat
     inspect, evidence = fresh(bundle, runtime)
 
     def look(frame: Frame) -> Finding:
-        return Finding(inspect(disturbed(frame, weather)).score)  # places are not asked for
+        found = inspect(disturbed(frame, weather))
+        return Finding(found.score, whole=found.whole)  # places are not asked for
 
     return score_video(video, look, evidence, bundle.calibration().fps, room=HeatRoom())
 
