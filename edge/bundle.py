@@ -72,17 +72,28 @@ class Scoring(_Part):
 
     @classmethod
     def for_kind(
-        cls, kind: Kind, motion: bool | None = None, latent: bool = False, relight: bool = False
+        cls,
+        kind: Kind,
+        motion: bool | None = None,
+        latent: bool = False,
+        relight: bool = False,
+        beside: Literal["earlier", "route"] = "earlier",
     ) -> Scoring:
-        """What a new bundle of this kind looks at; motion where asked for, or the model sees pairs anyway."""
+        """What a new bundle of this kind looks at; motion where asked for, or the model sees pairs anyway.
+
+        A model of a route (`beside`) sees whatever is new there; beside it motion finds no more, and the
+        threshold that both keep is higher (docs/detection.md).
+        """
         branches: tuple[Branch, ...] = cls().branches
         if kind == "evidence":
             branches = (Branch(source="head", window=3),)
             if latent:
                 branches = (*branches, Branch(source="latent", window=9))
-        if not (kind == "evidence" if motion is None else motion):
-            return cls(branches=branches, relight=relight)
-        return cls(branches=(*branches, Branch(source="motion", window=31)), memory_s=0.15, relight=relight)
+        memory_s = 0.3 if beside == "route" else 0.0
+        pairs = kind == "evidence" and beside == "earlier"
+        if pairs if motion is None else motion:
+            branches, memory_s = (*branches, Branch(source="motion", window=31)), max(memory_s, 0.15)
+        return cls(branches=branches, memory_s=memory_s, relight=relight)
 
 
 class Calibration(_Part):

@@ -73,7 +73,7 @@ Motion = Annotated[
     typer.Option(
         "--motion/--no-motion",
         help="Also watch what moves otherwise than the camera, by optical flow; unless told, a scout "
-        "does and a CAE does not.",
+        "of pairs does, a scout of a route and a CAE do not.",
         show_default=False,
     ),
 ]
@@ -196,7 +196,7 @@ def _scoring(trained: Checkpoint, motion: bool | None, latent: bool, relight: bo
         raise UsageError("--latent: only a scout has features to watch; leave it out")
     if relight and trained.kind != "cae":
         raise UsageError("--relight: only an autoencoder's error can be relit; leave it out")
-    return Scoring.for_kind(FAMILIES[trained.kind].bundle, motion, latent, relight)
+    return Scoring.for_kind(FAMILIES[trained.kind].bundle, motion, latent, relight, trained.input.beside)
 
 
 def _order(trained: Checkpoint, variants: str | None, in_float: str | None, search: bool) -> Order:

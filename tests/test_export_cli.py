@@ -5,6 +5,7 @@ import shutil
 import subprocess
 import sys
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 import pytest
@@ -252,6 +253,22 @@ def test_a_scout_becomes_a_bundle_of_evidence(
     assert manifest.provenance["gate"]["pictures"] == "tiles of frames"
     with open_runtime(made, "fp32") as runtime:
         assert runtime(pairs(1).numpy()).shape == (1, 68, 8, 12)
+
+
+@pytest.mark.parametrize(
+    ("beside", "asked", "sources"),
+    [
+        ("earlier", None, ["head", "motion"]),
+        ("earlier", False, ["head"]),
+        ("route", None, ["head"]),
+        ("route", True, ["head", "motion"]),
+    ],
+)
+def test_a_scout_of_pairs_watches_motion_and_one_of_a_route_only_where_asked_to(
+    beside: Literal["earlier", "route"], asked: bool | None, sources: list[str]
+) -> None:
+    scoring = Scoring.for_kind("evidence", asked, beside=beside)
+    assert [branch.source for branch in scoring.branches] == sources
 
 
 def test_the_table_and_the_next_command_are_printed(
