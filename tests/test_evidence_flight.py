@@ -10,14 +10,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from benchmarks import calibration_check, stress
-from benchmarks.weather import Clean
 from edge.bundle import Branch, ModelBundle, Scoring, load_bundle, write_bundle
 from edge.calibrate import calibrate
 from edge.detector import open_detector, open_runtime
 from edge.errors import BundleError
 from edge.frames import Picture
-from edge.incidents import Evidence
 from edge.pipeline import Finding
 from edge.runtimes import Tensor
 from edge.survey import Plan, affordable_view
@@ -25,7 +22,6 @@ from edge.tiles import Tiling
 from edge.yardsticks import Yardsticks
 from tests.builders import TILE, bundle_at, evidence_bundle_at, flying_bundle, folder_of, frame, scene
 from tests.test_observer import TILED, Recording
-from train.evaluation.truth import Video
 
 pytestmark = pytest.mark.slow
 
@@ -204,24 +200,3 @@ def test_without_a_view_given_calibration_takes_what_the_time_allows(tmp_path: P
 def test_a_thumbnail_s_view_is_the_size_of_its_input(tmp_path: Path) -> None:
     normal = folder_of(tmp_path / "n", [CALM if n % 2 else scene(n) for n in range(140)])
     assert flying_bundle(tmp_path / "b", normal).calibration().view == (124, 124)
-
-
-@pytest.mark.parametrize("whole", [True, False])
-def test_in_a_benchmark_too_only_a_frame_with_all_its_evidence_vetoes_the_next(
-    whole: bool, bundle: ModelBundle, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    footage = folder_of(tmp_path / "two", [picture(0), picture(1)])
-
-    def scripted(*_: object) -> tuple[Callable[[object], Finding], Evidence]:
-        findings = iter([Finding(0.0, whole=whole), Finding(99.0)])
-        return lambda _: next(findings), Evidence(2)
-
-    for module in (calibration_check, stress):
-        monkeypatch.setattr(module, "fresh", scripted)
-    with open_runtime(bundle, "fp32") as runtime:
-        flight = calibration_check.fly(bundle, runtime, footage, 2.0)
-        seen = stress.scored_in(
-            bundle, runtime, Video("two", footage, (), folder_fps=2.0), Clean(np.random.default_rng())
-        )
-    assert flight.alarms == flight.over == (0 if whole else 1)
-    assert seen.causal[1] == (0 if whole else 99)
