@@ -1,8 +1,9 @@
 """What moves otherwise than the scene: dense optical flow against the camera's own motion.
 
 DIS flow (Kroeger et al. 2016) from the picture now to one about a fifth of a second ago, less an affine
-motion of the whole picture found by RANSAC over that flow. A still camera is the case in which nothing is
-subtracted. Where too few places follow any one motion the camera's own cannot be told, and the map is None.
+motion of the whole picture, found by RANSAC over that flow and fitted to all that follow it. A still camera
+is the case in which nothing is subtracted. Where too few places follow any one motion the camera's own cannot
+be told, and the map is None.
 """
 
 from __future__ import annotations

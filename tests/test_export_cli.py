@@ -256,19 +256,34 @@ def test_a_scout_becomes_a_bundle_of_evidence(
 
 
 @pytest.mark.parametrize(
-    ("beside", "asked", "sources"),
+    ("beside", "asked", "sources", "memory_s"),
     [
-        ("earlier", None, ["head", "motion"]),
-        ("earlier", False, ["head"]),
-        ("route", None, ["head"]),
-        ("route", True, ["head", "motion"]),
+        ("earlier", None, ["head", "motion"], 0.15),
+        ("earlier", False, ["head"], 0.0),
+        ("route", None, ["head"], 0.3),
+        ("route", True, ["head", "motion"], 0.3),
     ],
 )
 def test_a_scout_of_pairs_watches_motion_and_one_of_a_route_only_where_asked_to(
-    beside: Literal["earlier", "route"], asked: bool | None, sources: list[str]
+    beside: Literal["earlier", "route"], asked: bool | None, sources: list[str], memory_s: float
 ) -> None:
     scoring = Scoring.for_kind("evidence", asked, beside=beside)
     assert [branch.source for branch in scoring.branches] == sources
+    assert scoring.memory_s == memory_s
+
+
+class OfRoute(Pointing):
+    input = Pointing.input.model_copy(update={"beside": "route"})
+
+
+def test_the_bundle_of_a_scout_of_a_route_looks_at_it_alone(
+    checkpoint: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    trained = OfRoute(**vars(load_checkpoint(checkpoint)))
+    monkeypatch.setattr("export.cli.load_checkpoint", lambda path: trained)
+    asked = ("--variants", "fp32", "--frames", 3)
+    assert run(monkeypatch, checkpoint, "--out", tmp_path / "b", *asked) == 0
+    assert load_bundle(tmp_path / "b").manifest.scoring == Scoring.for_kind("evidence", beside="route")
 
 
 def test_the_table_and_the_next_command_are_printed(
