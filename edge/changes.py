@@ -33,10 +33,11 @@ _MUCH = 0.02  # of the picture, at least, light passes over; less may be a thing
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Change:
-    """`percent` by which places grew lighter or darker; in [0, 1] `things`, 0 where only the light changed,
-    and `confidence`, 0 where nothing changed but by noise."""
+    """`percent` by which places grew lighter or darker, `fine` by which their fine structure did; in [0, 1]
+    `things`, 0 where only the light changed, and `confidence`, 0 where nothing changed but by noise."""
 
     percent: Map
+    fine: Map
     things: Map
     confidence: Map
 
@@ -45,10 +46,11 @@ def changed(before: Gray, now: Gray) -> Change:
     """`before` is registered onto `now`."""
     old, new = (_logarithms()[cv2.GaussianBlur(picture, (0, 0), _SMOOTH)] for picture in (before, now))
     whole = new - old
-    fine = whole - cv2.GaussianBlur(whole, (0, 0), _FINE)
+    fine = np.abs(whole - cv2.GaussianBlur(whole, (0, 0), _FINE))
     percent = np.asarray(cv2.blur(np.abs(whole), (_NEAR, _NEAR)), np.float32)
-    part = cv2.blur(np.abs(fine), (_NEAR, _NEAR)) / (percent + 0.5)
-    return Change(percent, np.asarray(part**4 / (part**4 + _HALF**4), np.float32), _confidence(before, now))
+    part = cv2.blur(fine, (_NEAR, _NEAR)) / (percent + 0.5)
+    things = np.asarray(part**4 / (part**4 + _HALF**4), np.float32)
+    return Change(percent, fine, things, _confidence(before, now))
 
 
 def passing(change: Change) -> Map | None:

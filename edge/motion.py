@@ -25,7 +25,8 @@ Affine = NDArray[np.float32]  # 2 x 3, from the earlier picture's pixels to the 
 LONG_SIDE = 384  # pixels of the flow's own grid, whatever the camera's
 _STEP = 8  # grid of the vectors that the camera's motion is fitted to
 _STILL = 0.5  # pixels a vector may have of a still camera, or from a motion that explains it
-_NOISE = 2.5  # grey levels, mean over 5 x 5 pixels
+_NOISE = 2.5  # grey levels, mean over 5 x 5 pixels: so much half of a still picture changes at most
+_EXPLAINED = 0.75  # of that change a motion may leave; moving noise by half a pixel alone leaves 0.79
 _AGREE = 1.5  # pixels from the fitted motion within which a vector supports it
 _SUPPORT = 0.4  # of the vectors must do so
 _WORTH = 1.25  # times as many vectors a motion must explain as standing still does
@@ -33,6 +34,8 @@ _LEAN, _FINEST = 3.0, 0.3  # medians, pixels: how far from the fit a vector stil
 _ROUNDS = 6  # of fitting anew; after four nothing moves by a hundredth of a pixel
 _TEXTURE = 2.0  # grey levels per pixel; below it a vector says nothing
 _LEAST = 30  # textured places; with fewer no motion of the camera could be seen either
+_AROUND, _FASTER = 21, 1.5  # pixels; times as fast as the structure around it a place may move
+_BARE = 1e-3  # squared percent, so that bare ground has a mean too
 _ASTRAY, _HOME = 1.0, 0.3  # pixels, and of a vector: so far from home it may lead and be half believed
 
 STILL: Affine = np.eye(2, 3, dtype=np.float32)
@@ -57,17 +60,14 @@ def movement(earlier: Gray, now: Gray, seconds: float) -> Movement | None:
     """
     earlier = relit(earlier, now)
     flow, agreed = _both_ways(flattened(earlier), flattened(now))
-    back = STILL if _unchanged(earlier, now) else camera_motion(flow, now)
+    back = _of_the_camera(flow, earlier, now)
     if back is None:
         return None
     affine = np.asarray(cv2.invertAffineTransform(back), np.float32)
     rest = flow - _field(back, flow.shape[:2])
     speed = np.hypot(rest[..., 0], rest[..., 1]) / np.float32(seconds * now.shape[1])
-    moved = np.asarray(
-        cv2.warpAffine(earlier, affine, now.shape[::-1], borderMode=cv2.BORDER_REPLICATE), np.uint8
-    )
-    change = changed(moved, now)
-    believed = speed * change.confidence * change.things * agreed
+    change = changed(_moved(earlier, affine), now)
+    believed = as_structure(speed, change.fine * agreed) * change.confidence * change.things * agreed
     return Movement(affine, np.asarray(believed, np.float32), passing(change))
 
 
@@ -85,6 +85,18 @@ def _both_ways(earlier: Gray, now: Gray) -> tuple[Flow, Map]:
     )
     off = np.linalg.norm(back + home, axis=-1) / (_ASTRAY + _HOME * np.linalg.norm(back, axis=-1))
     return back, np.asarray(1 / (1 + off**4), np.float32)
+
+
+def as_structure(speed: Map, fine: Map) -> Map:
+    """No place much faster than what has structure around it, `fine` of it.
+
+    Where the edge of a shadow crosses plain ground flow follows the edge, and a walker close by would vouch
+    for it.
+    """
+    weight = fine * fine + np.float32(_BARE)
+    around = (_AROUND, _AROUND)
+    mean = cv2.blur(speed * weight, around) / cv2.blur(weight, around)
+    return np.asarray(np.minimum(speed, _FASTER * mean), np.float32)
 
 
 def scaled(affine: Affine, small: tuple[int, ...], large: tuple[int, ...]) -> Affine:
@@ -162,10 +174,28 @@ def _fitted(affine: Affine, places: Flow, moved: Flow) -> Affine:
     return np.asarray(fit.T, np.float32)
 
 
-def _unchanged(before: Gray, now: Gray) -> bool:
-    """Half of the picture is as it was, but for noise: the camera stands still, whatever moves before it."""
-    change = cv2.blur(cv2.absdiff(before, now).astype(np.float32), (5, 5))
-    return bool(np.median(change) <= _NOISE)
+def _of_the_camera(flow: Flow, earlier: Gray, now: Gray) -> Affine | None:
+    """As camera_motion, but a camera before which half of the picture stayed as it was, but for noise, stands
+    still, whatever moves there, unless its motion explains what little change there was: over smooth ground a
+    step of two pixels changes little too."""
+    back, little = camera_motion(flow, now), _usual_change(earlier, now)
+    if little > _NOISE or back is STILL:
+        return back
+    if back is None:
+        return STILL
+    affine = np.asarray(cv2.invertAffineTransform(back), np.float32)
+    return back if _usual_change(_moved(earlier, affine), now) < _EXPLAINED * little else STILL
+
+
+def _usual_change(before: Gray, now: Gray) -> float:
+    """Median over the picture, grey levels; means of 5 x 5 pixels."""
+    return float(np.median(cv2.blur(cv2.absdiff(before, now).astype(np.float32), (5, 5))))
+
+
+def _moved(earlier: Gray, affine: Affine) -> Gray:
+    return np.asarray(
+        cv2.warpAffine(earlier, affine, earlier.shape[::-1], borderMode=cv2.BORDER_REPLICATE), np.uint8
+    )
 
 
 def _texture(picture: Gray) -> Map:

@@ -13,6 +13,7 @@ from edge.frames import Picture
 from edge.motion import movement, registered, scaled, shrunk
 
 LAG_S = 0.2  # between the two pictures, or one frame where frames come slower
+_JITTER_S = 1e-3
 STALE_S = 1.5  # an earlier picture older than this shows another scene
 
 
@@ -20,7 +21,8 @@ STALE_S = 1.5  # an earlier picture older than this shows another scene
 class Pair:
     """`earlier` lies on `now`, pixel by pixel; it is None where there is none or the camera's motion could
     not be told. `speed` is what moves otherwise than the camera, `light` where light passes over everything
-    (see `edge.motion`)."""
+    (see `edge.motion`). No speed is told by pictures less than LAG_S apart, as at the beginning: errors of a
+    pixel would be great speeds."""
 
     now: Picture
     earlier: Picture | None = None
@@ -53,7 +55,7 @@ class Pairs:
             past[-1].picture.shape != picture.shape or not 0 < stream_s - past[-1].stream_s <= STALE_S
         ):
             past.clear()  # another scene, or time ran backwards
-        while len(past) > 1 and stream_s - past[1].stream_s >= LAG_S - 1e-3:
+        while len(past) > 1 and stream_s - past[1].stream_s >= LAG_S - _JITTER_S:
             past.popleft()
         earlier = past[0] if past else None
         past.append(now)
@@ -64,10 +66,12 @@ class Pairs:
         earlier = self.remember(picture, stream_s)
         if earlier is None:
             return Pair(picture)
-        moved = movement(earlier.gray, self._past[-1].gray, stream_s - earlier.stream_s)
+        apart_s = stream_s - earlier.stream_s
+        moved = movement(earlier.gray, self._past[-1].gray, apart_s)
         if moved is None:
             return Pair(picture)
+        speed = None if apart_s < LAG_S - _JITTER_S else moved.speed
         if not self._register:
-            return Pair(picture, None, moved.speed, moved.light)
+            return Pair(picture, None, speed, moved.light)
         affine = scaled(moved.affine, earlier.gray.shape, picture.shape)
-        return Pair(picture, registered(earlier.picture, affine, picture), moved.speed, moved.light)
+        return Pair(picture, registered(earlier.picture, affine, picture), speed, moved.light)

@@ -11,6 +11,7 @@ from edge.motion import (
     STILL,
     Affine,
     Flow,
+    as_structure,
     camera_motion,
     movement,
     registered,
@@ -98,6 +99,19 @@ def test_where_no_motion_explains_more_than_standing_still_the_camera_stands(see
     """As in heavy rain: a third of the vectors err by less than half a pixel, and some motion always fits."""
     errors = np.random.default_rng(seed).normal(0, 0.55, (HEIGHT, WIDTH, 2)).astype(np.float32)
     assert camera_motion(errors, ground(seed)[:HEIGHT, :WIDTH]) is STILL
+
+
+@pytest.mark.parametrize("motion", [turned(0, 1.6, -1.2), turned(0.5, 0.8, 0.4), turned(0, 0, 2.4)])
+def test_a_small_step_of_the_camera_over_smooth_ground_is_the_camera_s(motion: Affine) -> None:
+    """Half of such a picture changes by no more than noise."""
+    scene = ground()
+    smooth = cv2.resize(np.random.default_rng(3).random((8, 12)).astype(np.float32), scene.shape[::-1]) > 0.4
+    scene[smooth] = scene[smooth] // 12 + 110
+    earlier, now = filmed(scene, STILL), filmed(scene, motion)
+    assert np.median(cv2.blur(cv2.absdiff(earlier, now), (5, 5))) <= 2
+    found = movement(noisy(earlier, 1, 0.5), noisy(now, 2, 0.5), 0.2)
+    assert found is not None
+    assert off_by(found.affine, motion) < 0.3
 
 
 def streaked(picture: Gray, seed: int) -> Gray:
@@ -197,6 +211,24 @@ def test_a_walker_under_the_fast_edge_of_a_shadow_keeps_its_speed(seed: int) -> 
     assert found is not None
     seen = cv2.blur(found.speed, (31, 31))
     assert seen[:, :230].max() < 0.12 * seen[150:190, 285:325].max()
+
+
+WALKER = (slice(100, 140), slice(160, 184))
+
+
+def test_a_walker_does_not_vouch_for_plain_ground_that_a_shadow_s_edge_crosses() -> None:
+    speed, fine = np.full((HEIGHT, WIDTH), 12, np.float32), np.full((HEIGHT, WIDTH), 0.3, np.float32)
+    speed[WALKER], fine[WALKER] = 2, 6
+    held = as_structure(speed, fine)
+    assert held[95:145, 155:189].max() < 3.5
+    assert held[:, 220:].min() == 12  # what nothing is near is not decided here
+
+
+def test_a_thing_with_structure_at_its_rim_alone_keeps_its_speed_to_the_middle() -> None:
+    speed, fine = np.zeros((HEIGHT, WIDTH), np.float32), np.full((HEIGHT, WIDTH), 0.5, np.float32)
+    speed[100:140, 160:200], fine[100:140, 160:200] = 10, 8
+    fine[103:137, 163:197] = 0.1
+    np.testing.assert_array_equal(as_structure(speed, fine)[100:140, 160:200], 10)
 
 
 @pytest.mark.parametrize("gain", [1.3, 1 / 1.3])

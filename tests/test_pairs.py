@@ -84,6 +84,15 @@ def test_a_pair_without_registration_tells_of_motion_only() -> None:
     assert pair.speed is not None
 
 
+@pytest.mark.parametrize("fps", [5, 10, 25, 30])
+def test_pictures_too_close_in_time_tell_no_speed(fps: int) -> None:
+    """Flow errs by pixels whatever lies between two pictures: in a thirtieth of a second they are speed."""
+    scene, sequence = ground(), Pairs()
+    pairs = [sequence.pair(colour(filmed(scene, turned(0, n, 0))), n / fps) for n in range(fps // 2 + 1)]
+    assert [pair.speed is not None for pair in pairs] == [n / fps >= LAG_S for n in range(len(pairs))]
+    assert all(pair.earlier is not None for pair in pairs[1:])  # and a network is shown both all the same
+
+
 def test_where_the_camera_s_motion_cannot_be_told_there_is_no_earlier_picture() -> None:
     sequence = Pairs()
     sequence.pair(colour(filmed(ground(1), STILL)), 0.0)
