@@ -47,11 +47,12 @@ class Branch(_Part):
     `source`: `error`, the squared reconstruction error; `head`, the model's own probability of a foreign
     thing; `latent`, how far its features lie from those of normal footage; `motion`, what moves otherwise
     than the camera. `window`: side, in pixels of that map, of the mean taken around each; None for the mean
-    of the whole picture.
+    of the whole picture. `power`: of that mean, 1 for the ordinary one.
     """
 
     source: Source
     window: Annotated[int, Field(ge=1, le=255)] | None
+    power: Annotated[int, Field(ge=1, le=8)] = 1
 
 
 class Scoring(_Part):
@@ -92,7 +93,8 @@ class Scoring(_Part):
         memory_s = 0.3 if beside == "route" else 0.0
         pairs = kind == "evidence" and beside == "earlier"
         if pairs if motion is None else motion:
-            branches, memory_s = (*branches, Branch(source="motion", window=31)), max(memory_s, 0.15)
+            moving = Branch(source="motion", window=31, power=3)  # of a thing its speed, not how many walk there
+            branches, memory_s = (*branches, moving), max(memory_s, 0.15)
         return cls(branches=branches, memory_s=memory_s, relight=relight)
 
 

@@ -83,7 +83,8 @@ def _clip(spec: ClipSpec, picture: InputSpec) -> Iterator[tuple[str, str]]:
 
 def _branch(branch: Branch) -> str:
     where = "whole picture" if branch.window is None else f"{branch.window} px"
-    return f"{branch.source} ({where})"
+    power = f", power {branch.power}" if branch.power > 1 else ""
+    return f"{branch.source} ({where}{power})"
 
 
 def _in_time(scoring: Scoring) -> str:

@@ -28,10 +28,17 @@ def error_map(tensor: NDArray[np.float32], output: NDArray[np.float32], *, relig
     return np.asarray(difference.mean(axis=0), np.float32)
 
 
-def windowed(evidence: Map, window: int | None) -> Map:
-    """Mean over window x window pixels around each; the border repeats its edge. None: the whole, 1 x 1."""
+def windowed(evidence: Map, window: int | None, power: int = 1) -> Map:
+    """Mean over window x window pixels around each; the border repeats its edge. None: the whole, 1 x 1.
+
+    `power`: of the power mean, for evidence of at least 0: the higher, the less it matters how much of the
+    window a thing fills.
+    """
     if window == 1:
         return evidence
+    if power != 1:
+        mean = windowed(np.asarray(cv2.pow(evidence, power), np.float32), window)
+        return np.asarray(cv2.pow(np.maximum(mean, 0), 1 / power), np.float32)  # sums of blur round below 0
     if window is None:
         return np.full((1, 1), evidence.mean(dtype=np.float64), np.float32)
     return np.asarray(cv2.blur(evidence, (window, window), borderType=cv2.BORDER_REPLICATE), np.float32)

@@ -59,8 +59,8 @@ class Raw:
         sources: dict[str, Map | None] = {"error": self.error, "head": self.head, "motion": self.speed}
         if latent is not None and self.features is not None:
             sources["latent"] = latent.distance(self.features)
-        found = [(sources.get(branch.source), branch.window) for branch in scoring.branches]
-        return [None if source is None else windowed(source, window) for source, window in found]
+        found = [(sources.get(branch.source), branch) for branch in scoring.branches]
+        return [None if map_ is None else windowed(map_, of.window, of.power) for map_, of in found]
 
 
 class Observer:

@@ -60,6 +60,40 @@ def test_boxes_stay_inside_the_picture(seed: int, width: int, height: int) -> No
         assert box.y + box.height <= height
 
 
+@settings(deadline=None)
+@given(st.integers(1, 8), st.integers(2, 25), st.integers(0, 2**32 - 1))
+def test_a_power_mean_is_that_of_its_definition_and_never_less_than_the_mean(
+    power: int, window: int, seed: int
+) -> None:
+    evidence = np.random.default_rng(seed).exponential(size=(20, 30)).astype(np.float32)
+    found = windowed(evidence, window, power)
+    padded = np.pad(evidence.astype(np.float64), 25, mode="edge")
+    before = window // 2
+    for y, x in ((0, 0), (7, 11), (19, 29)):
+        around = padded[25 + y - before :, 25 + x - before :][:window, :window]
+        assert found[y, x] == pytest.approx((around**power).mean() ** (1 / power), rel=1e-3)
+    assert (found >= windowed(evidence, window) * (1 - 1e-5)).all()
+    assert windowed(evidence, None, power)[0, 0] == pytest.approx(
+        (evidence.astype(np.float64) ** power).mean() ** (1 / power), rel=1e-3
+    )
+
+
+def test_the_higher_the_power_the_less_it_matters_how_much_of_a_window_a_thing_fills() -> None:
+    walkers, rider = np.zeros((60, 60), np.float32), np.zeros((60, 60), np.float32)
+    walkers[20:40, 10:50], rider[20:40, 25:37] = 1, 2  # many of speed 1, one of speed 2
+    assert windowed(rider, 31).max() < windowed(walkers, 31).max()
+    assert windowed(rider, 31, 3).max() > 1.3 * windowed(walkers, 31, 3).max()
+
+
+def test_nothing_stays_nothing_in_a_power_mean() -> None:
+    evidence = np.zeros((40, 40), np.float32)
+    evidence[5, 5] = 1e3
+    found = windowed(evidence, 5, 3)
+    assert np.isfinite(found).all()
+    assert found.min() >= 0
+    assert found[8:].max() < 1e-3  # no rounding of the great sum is left behind
+
+
 def test_a_score_of_the_whole_picture_has_no_box() -> None:
     assert boxes(np.full((1, 1), 9, np.float32), 3.0, 640, 360) == ()
 
