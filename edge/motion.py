@@ -34,9 +34,10 @@ _LEAN, _FINEST = 3.0, 0.3  # medians, pixels: how far from the fit a vector stil
 _ROUNDS = 6  # of fitting anew; after four nothing moves by a hundredth of a pixel
 _TEXTURE = 2.0  # grey levels per pixel; below it a vector says nothing
 _LEAST = 30  # textured places; with fewer no motion of the camera could be seen either
-_AROUND, _FASTER = 21, 1.5  # pixels; times as fast as the structure around it a place may move
+_AROUND = 21  # pixels: side of the square whose structure no place outruns
 _BARE = 1e-3  # squared percent, so that bare ground has a mean too
 _ASTRAY, _HOME = 1.0, 0.3  # pixels, and of a vector: so far from home it may lead and be half believed
+_FAR = 3.0  # pixels, at most for the latter: a great vector on faint ground comes home by chance
 
 STILL: Affine = np.eye(2, 3, dtype=np.float32)
 
@@ -83,12 +84,13 @@ def _both_ways(earlier: Gray, now: Gray) -> tuple[Flow, Map]:
     home = cv2.remap(
         forth, x + back[..., 0], y + back[..., 1], cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE
     )
-    off = np.linalg.norm(back + home, axis=-1) / (_ASTRAY + _HOME * np.linalg.norm(back, axis=-1))
+    allowed = _ASTRAY + np.minimum(_HOME * np.linalg.norm(back, axis=-1), _FAR)
+    off = np.linalg.norm(back + home, axis=-1) / allowed
     return back, np.asarray(1 / (1 + off**4), np.float32)
 
 
 def as_structure(speed: Map, fine: Map) -> Map:
-    """No place much faster than what has structure around it, `fine` of it.
+    """No place faster than what has structure around it, `fine` of it, is on average.
 
     Where the edge of a shadow crosses plain ground flow follows the edge, and a walker close by would vouch
     for it.
@@ -96,7 +98,7 @@ def as_structure(speed: Map, fine: Map) -> Map:
     weight = fine * fine + np.float32(_BARE)
     around = (_AROUND, _AROUND)
     mean = cv2.blur(speed * weight, around) / cv2.blur(weight, around)
-    return np.asarray(np.minimum(speed, _FASTER * mean), np.float32)
+    return np.asarray(np.minimum(speed, mean), np.float32)
 
 
 def scaled(affine: Affine, small: tuple[int, ...], large: tuple[int, ...]) -> Affine:

@@ -4,6 +4,7 @@ import cv2
 import numpy as np
 import pytest
 
+import edge.motion
 from edge.changes import Gray, relit
 from edge.frames import Picture
 from edge.motion import (
@@ -213,6 +214,29 @@ def test_a_walker_under_the_fast_edge_of_a_shadow_keeps_its_speed(seed: int) -> 
     assert seen[:, :230].max() < 0.12 * seen[150:190, 285:325].max()
 
 
+class There:
+    """In place of DIS: one vector there, another back."""
+
+    def __init__(self, there: float, back: float) -> None:
+        self.vectors = [there, back]
+
+    def calc(self, origin: Gray, other: Gray, _: None) -> Flow:
+        return np.full((*origin.shape, 2), (self.vectors.pop(0), 0), np.float32)
+
+
+@pytest.mark.parametrize(
+    ("there", "back", "believed"), [(6, -5, 0.9), (30, -29, 0.9), (6, -2, 0.3), (40, -30, 0.05), (0, 5, 0.01)]
+)
+def test_flow_counts_as_far_as_it_leads_home(
+    there: float, back: float, believed: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A great vector over faint ground comes within a third of its length by chance."""
+    monkeypatch.setattr(edge.motion, "_dis", lambda dis=There(there, back): dis)
+    scene = filmed(ground(), STILL)
+    agreed = float(np.median(edge.motion._both_ways(scene, scene)[1]))
+    assert agreed > believed if believed > 0.5 else agreed < believed
+
+
 WALKER = (slice(100, 140), slice(160, 184))
 
 
@@ -220,15 +244,15 @@ def test_a_walker_does_not_vouch_for_plain_ground_that_a_shadow_s_edge_crosses()
     speed, fine = np.full((HEIGHT, WIDTH), 12, np.float32), np.full((HEIGHT, WIDTH), 0.3, np.float32)
     speed[WALKER], fine[WALKER] = 2, 6
     held = as_structure(speed, fine)
-    assert held[95:145, 155:189].max() < 3.5
-    assert held[:, 220:].min() == 12  # what nothing is near is not decided here
+    assert held[95:145, 155:189].max() < 2.5
+    assert held[:, 220:].min() > 11.9  # what nothing is near is not decided here
 
 
 def test_a_thing_with_structure_at_its_rim_alone_keeps_its_speed_to_the_middle() -> None:
     speed, fine = np.zeros((HEIGHT, WIDTH), np.float32), np.full((HEIGHT, WIDTH), 0.5, np.float32)
     speed[100:140, 160:200], fine[100:140, 160:200] = 10, 8
     fine[103:137, 163:197] = 0.1
-    np.testing.assert_array_equal(as_structure(speed, fine)[100:140, 160:200], 10)
+    assert as_structure(speed, fine)[100:140, 160:200].min() > 9.5
 
 
 @pytest.mark.parametrize("gain", [1.3, 1 / 1.3])
