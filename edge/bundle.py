@@ -93,7 +93,7 @@ class Scoring(_Part):
         memory_s = 0.3 if beside == "route" else 0.0
         pairs = kind == "evidence" and beside == "earlier"
         if pairs if motion is None else motion:
-            moving = Branch(source="motion", window=31, power=3)  # of a thing its speed, not how many walk there
+            moving = Branch(source="motion", window=31, power=3)  # a thing's speed, not how many walk
             branches, memory_s = (*branches, moving), max(memory_s, 0.15)
         return cls(branches=branches, memory_s=memory_s, relight=relight)
 
