@@ -25,6 +25,7 @@ from edge.errors import BundleError
 from edge.preprocess import InputSpec
 
 FORMAT = 1
+MOTION = 1  # how motion is measured; with another, what was normal of it is of another quantity
 MANIFEST = "manifest.json"
 _MAX_MANIFEST_BYTES = 4_000_000
 
@@ -119,6 +120,7 @@ class Calibration(_Part):
     statistics: FileName | None  # None: the score needs none (clip bundles)
     route: FileName | None = None  # places of the route (see `edge.places`), of models that look at them
     judged: Annotated[float, Field(ge=0, le=1)] | None = None  # of each flight, what the others had seen
+    motion: int = 0  # MOTION, then; 0: from before it was noted
     created: AwareDatetime
 
 
@@ -187,6 +189,16 @@ class ModelBundle:
                 f"`skerry calibrate {self.folder} --normal FOOTAGE`"
             )
         return self.manifest.calibration
+
+    def outdated(self) -> str | None:
+        """Why the threshold is no longer for what is measured, if so, and what to do. It may fly."""
+        moving = any(branch.source == "motion" for branch in self.manifest.scoring.branches)
+        if not moving or self.calibration().motion == MOTION:
+            return None
+        return (
+            "this version measures motion otherwise than the one that calibrated the bundle, so alarms may "
+            f"be more or fewer than wanted; run `skerry calibrate {self.folder} --normal FOOTAGE` again"
+        )
 
     def statistics(self) -> bytes:
         """What calibration learnt of normal footage, verified. Raises BundleError where there is none."""

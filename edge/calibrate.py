@@ -16,7 +16,7 @@ from hashlib import sha256
 import numpy as np
 from numpy.typing import NDArray
 
-from edge.bundle import Calibration, ModelBundle, Scoring, write_bundle
+from edge.bundle import MOTION, Calibration, ModelBundle, Scoring, write_bundle
 from edge.clip_detector import clip_of
 from edge.clip_survey import survey_clips
 from edge.detector import all_there, choose_variant, open_runtime
@@ -128,6 +128,7 @@ def _calibration(
         fps=plan.fps,
         variant=variant,
         statistics=statistics,
+        motion=MOTION,
         created=datetime.now(timezone.utc),
     )
 

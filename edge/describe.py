@@ -32,6 +32,8 @@ def describe(bundle: ModelBundle, console: Console) -> None:
             f"Not calibrated: `skerry calibrate {bundle.folder} --normal FOOTAGE` before it can fly.",
             style="yellow",
         )
+    elif outdated := bundle.outdated():
+        console.print(f"Calibrate again: {outdated}.", style="yellow", markup=False)
 
 
 def _facts(bundle: ModelBundle) -> Iterator[tuple[str, str]]:

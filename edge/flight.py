@@ -144,6 +144,8 @@ def _warn_of_mismatch(bundle: ModelBundle, variant: str, settings: Settings) -> 
     fps = clip_of(bundle).extractor.fps if bundle.manifest.kind == "clip" else settings.fps
     if abs(found.fps - fps) > 0.01 * fps:
         log.warning("the threshold was found at %g fps, this flight looks at %g", found.fps, fps)
+    if outdated := bundle.outdated():
+        log.warning("%s", outdated)
 
 
 def _alone(opened: _Opened) -> Flight:

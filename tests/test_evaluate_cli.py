@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -69,6 +70,20 @@ def test_the_table_has_a_strict_and_a_legacy_column_and_says_what_strict_is(
     assert float(strict) > 0.95 < float(legacy)  # a red square on grey
     assert "strict: what flight would have seen" in printed
     assert lines[-1] == f"report: {out / 'report' / 'index.html'}"
+
+
+def test_a_threshold_over_motion_as_it_was_measured_before_is_noted(
+    bundle: Path, data_set: Path, tmp_path: Path
+) -> None:
+    old = tmp_path / "old"
+    shutil.copytree(bundle, old)
+    manifest = json.loads((old / "manifest.json").read_text())
+    manifest["scoring"]["branches"][-1] |= {"source": "motion"}
+    manifest["calibration"] |= {"motion": 0}
+    (old / "manifest.json").write_text(json.dumps(manifest))
+    done = skerry("evaluate", old, data_set, "--folder-fps", 2, "--resamples", 0)
+    assert done.returncode == 0, done.stderr
+    assert "note: this version measures motion otherwise" in " ".join(done.stderr.split())
 
 
 def test_the_json_says_what_was_found_and_is_the_one_of_the_report(evaluated: tuple[str, Path]) -> None:

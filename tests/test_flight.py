@@ -4,13 +4,16 @@ from __future__ import annotations
 
 from contextlib import ExitStack
 from dataclasses import replace
+from io import StringIO
 from pathlib import Path
 
 import pytest
+from rich.console import Console
 
 from edge.bundle import Branch, ModelBundle, Scoring, load_bundle, write_bundle
+from edge.describe import describe
 from edge.errors import BundleError
-from edge.flight import Flight, _leeway, choose, open_flight
+from edge.flight import Flight, _leeway, _warn_of_mismatch, choose, open_flight
 from edge.leeway import EXACT, Leeway, LoopFilter
 from edge.settings import Settings
 from tests.builders import BLUR, flying_bundle, folder_of, frame, scene
@@ -75,6 +78,21 @@ def test_a_look_comes_no_earlier_than_half_way_from_the_one_before(
 ) -> None:
     asked = settings(bundle, tmp_path).model_copy(update={"fps": 10.0})
     assert _leeway(bundle, asked).early_s == 0.05
+
+
+def test_a_threshold_over_motion_as_it_was_measured_before_is_told_and_flies(
+    bundle: ModelBundle, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    assert bundle.outdated() is None  # sees no motion
+    now = changed(bundle, scoring={"branches": MOTION})
+    assert now.outdated() is None
+    old = changed(now, calibration={"motion": 0})
+    assert "calibrate" in (old.outdated() or "")
+    _warn_of_mismatch(old, old.calibration().variant, settings(bundle, tmp_path))
+    assert [record.getMessage() for record in caplog.records] == [old.outdated()]
+    shown = StringIO()
+    describe(old, Console(file=shown, width=300))
+    assert f"Calibrate again: {old.outdated()}." in shown.getvalue()
 
 
 def spoil(bundle: ModelBundle, name: str) -> None:

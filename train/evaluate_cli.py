@@ -59,6 +59,8 @@ def evaluate(
     """
     opened = load_bundle(bundle)
     opened.calibration()
+    if outdated := opened.outdated():
+        Console(stderr=True).print(f"note: {outdated}", style="yellow", markup=False)
     # Half a second and more: not for --help, nor for whom the bundle is refused.
     from train.evaluation.report import ReportFolder, json_of, write_report
     from train.evaluation.run import evaluate as score_and_judge
