@@ -16,7 +16,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from edge.changes import Gray, Map, changed, flattened, passing, relit
+from edge.changes import Change, Gray, Map, changed, flattened, relit
 from edge.frames import Picture
 
 Flow = NDArray[np.float32]  # h x w x 2, pixels to the right and down
@@ -45,11 +45,11 @@ STILL: Affine = np.eye(2, 3, dtype=np.float32)
 @dataclass(frozen=True, slots=True, eq=False)
 class Movement:
     """Between an earlier picture and the one now. `affine` in pixels of the pictures given; the others on the
-    flow's own grid over the picture now: `speed` in widths of it per second, `light` as `passing`."""
+    flow's own grid over the picture now: `speed` in widths of it per second."""
 
     affine: Affine
     speed: Map
-    light: Map | None
+    change: Change
 
 
 def movement(earlier: Gray, now: Gray, seconds: float) -> Movement | None:
@@ -69,7 +69,7 @@ def movement(earlier: Gray, now: Gray, seconds: float) -> Movement | None:
     speed = np.hypot(rest[..., 0], rest[..., 1]) / np.float32(seconds * now.shape[1])
     change = changed(_moved(earlier, affine), now)
     believed = as_structure(speed, change.fine * agreed) * change.confidence * change.things * agreed
-    return Movement(affine, np.asarray(believed, np.float32), passing(change))
+    return Movement(affine, np.asarray(believed, np.float32), change)
 
 
 def _both_ways(earlier: Gray, now: Gray) -> tuple[Flow, Map]:

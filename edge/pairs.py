@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections import deque
 from dataclasses import dataclass
 
-from edge.changes import Gray, Map
+from edge.changes import Gray, Map, passing
 from edge.frames import Picture
 from edge.motion import movement, registered, scaled, shrunk
 
@@ -20,9 +20,9 @@ STALE_S = 1.5  # an earlier picture older than this shows another scene
 @dataclass(frozen=True, slots=True, eq=False)
 class Pair:
     """`earlier` lies on `now`, pixel by pixel; it is None where there is none or the camera's motion could
-    not be told. `speed` is what moves otherwise than the camera, `light` where light passes over everything
-    (see `edge.motion`). No speed is told by pictures less than LAG_S apart, as at the beginning: errors of a
-    pixel would be great speeds."""
+    not be told. `speed` is what moves otherwise than the camera; pictures less than LAG_S apart, as at the
+    beginning, tell none: errors of a pixel would be great speeds. `light`, of registered pairs, is where
+    light passes over everything (see `edge.changes`)."""
 
     now: Picture
     earlier: Picture | None = None
@@ -72,6 +72,7 @@ class Pairs:
             return Pair(picture)
         speed = None if apart_s < LAG_S - _JITTER_S else moved.speed
         if not self._register:
-            return Pair(picture, None, speed, moved.light)
+            return Pair(picture, None, speed)
         affine = scaled(moved.affine, earlier.gray.shape, picture.shape)
-        return Pair(picture, registered(earlier.picture, affine, picture), speed, moved.light)
+        before = registered(earlier.picture, affine, picture)
+        return Pair(picture, before, speed, passing(moved.change))

@@ -76,6 +76,6 @@ def test_a_movement_tells_of_it_in_the_light_of_now() -> None:
     shaded = movement(under_shadow(walked_on(), 150), under_shadow(walked_on(), 165), 0.2)
     stepped = movement(walked_on(), np.asarray(walked_on() * 0.7, np.uint8), 0.2)
     assert shaded is not None
-    assert shaded.light is not None
+    assert passing(shaded.change) is not None
     assert stepped is not None
-    assert stepped.light is None
+    assert passing(stepped.change) is None
