@@ -20,6 +20,8 @@ Map = NDArray[np.float32]
 _AROUND = 9  # pixels: side of the square whose mean change vouches for the flow in its middle
 _FAINT = 2.0  # grey levels of change that are worth little, whatever the noise
 _SMOOTH, _FINE = 0.8, 2.0  # pixels: structure lies between the two, what is wider may be light
+_GRAIN = 0.25  # grey levels: rounding alone changes structure so much, and in the dark that is percents
+_BEYOND = 8  # pixels: as far as the wider of the two reaches
 _DARK = 12.0  # grey levels added before the logarithm, so that noise in the dark is no structure
 _WIDE = (29, 29)  # pixels, taken twice: what varies more slowly is light; narrower, and far steps are lost
 _CONTRAST = 2.0  # grey levels per percent of what is left
@@ -46,7 +48,7 @@ def changed(before: Gray, now: Gray) -> Change:
     """`before` is registered onto `now`."""
     old, new = (_logarithms()[cv2.GaussianBlur(picture, (0, 0), _SMOOTH)] for picture in (before, now))
     whole = new - old
-    fine = np.abs(whole - cv2.GaussianBlur(whole, (0, 0), _FINE))
+    fine = np.maximum(np.abs(whole - _smooth(whole)) - 100 * _GRAIN / (_DARK + now), 0)
     percent = np.asarray(cv2.blur(np.abs(whole), (_NEAR, _NEAR)), np.float32)
     part = cv2.blur(fine, (_NEAR, _NEAR)) / (percent + 0.5)
     things = np.asarray(part**4 / (part**4 + _HALF**4), np.float32)
@@ -87,6 +89,13 @@ def flattened(picture: Gray) -> Gray:
     levels = _logarithms()[picture]
     wide = cv2.blur(cv2.blur(levels, _WIDE), _WIDE)
     return np.asarray(np.clip(_CONTRAST * (levels - wide) + 128, 0, 255), np.uint8)
+
+
+def _smooth(change: Map) -> Map:
+    """Beyond its edge the change goes on as it rose: mirrored, every slope would end in a ridge there."""
+    around = np.pad(change, _BEYOND, mode="reflect", reflect_type="odd")
+    inside = (slice(_BEYOND, -_BEYOND),) * 2
+    return np.asarray(cv2.GaussianBlur(around, (0, 0), _FINE)[inside], np.float32)
 
 
 def _confidence(before: Gray, now: Gray) -> Map:

@@ -27,6 +27,18 @@ def test_light_passes_where_the_edge_of_a_shadow_moves_and_nowhere_else(seed: in
     assert light[:, 225:].max() == 0
 
 
+@pytest.mark.parametrize("edge", [-8, 8])
+def test_a_shadow_that_comes_in_at_the_picture_s_edge_is_no_thing_there(edge: int) -> None:
+    plain = np.full((HEIGHT, WIDTH), 150, np.uint8)
+    assert changed(plain, under_shadow(plain, edge)).things[:, :20].max() < 0.2
+
+
+def test_what_rounding_leaves_of_a_shadow_in_the_dark_is_no_thing() -> None:
+    dim = 22 + 6 * ground(4, margin=0).astype(np.float64) / 255
+    earlier, now = np.asarray(np.rint(dim), np.uint8), np.asarray(np.rint(0.85 * dim), np.uint8)
+    assert changed(earlier, now).things.mean() < 0.005
+
+
 def test_over_a_steady_scene_no_light_passes() -> None:
     assert light_over(walked_on(), walked_on()) is None
 
